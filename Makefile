@@ -1,0 +1,30 @@
+# make demo: set up, then the main job.  make test: set up, then the whole suite.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO_OUT ?= runs/demo
+
+.PHONY: setup demo test lint clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml .ci/constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -U "pip>=25.1"
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c .ci/constraints.txt \
+	    -e ".[rtl,area,train]" --group dev
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/weft compare resnet18 --recipe dense --recipe bdwp --pattern 2:8 --batch 64 \
+	    --hardware sat-vcu1525 --out $(DEMO_OUT)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n 2 -q -m "not deep"
+
+lint: $(STAMP)
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright && $(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) build runs
