@@ -1,0 +1,155 @@
+"""How long an instruction takes, in cycles: the one place that says so.
+
+Closed forms of the micro-architecture; the Verilog and the reference agree with them cycle by
+cycle. ``occupy`` is how long the queue is held, ``finish`` when its tokens are given, both from
+the instruction's start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from weft.sim.machine import Array, Machine
+from weft.sim.program import (
+    Dataflow,
+    Instruction,
+    Matmul,
+    Queue,
+    Reduce,
+    Transfer,
+    Update,
+    Vector,
+)
+
+__all__ = [
+    "SYNC_CYCLES",
+    "UPDATE_PASSES",
+    "Duration",
+    "PassTiming",
+    "duration",
+    "kept_depth",
+    "matmul_cycles",
+    "matmul_issue_cycles",
+    "matmul_passes",
+    "pass_timing",
+    "transfer_beats",
+]
+
+SYNC_CYCLES = 1
+
+UPDATE_PASSES = {"sgd": 2, "sgd-momentum": 4, "adam": 12, "adamw": 14}
+"""Lane operations per weight: multiplies, adds, and for Adam a root and a division of 2 each."""
+
+
+@dataclass(frozen=True)
+class Duration:
+    """Cycles from an instruction's start."""
+
+    occupy: int
+    finish: int
+
+
+@dataclass(frozen=True)
+class PassTiming:
+    """One pass of the array.
+
+    ``first_cycles`` is one pass alone, ``next_cycles`` what each further one adds,
+    ``issue_cycles`` the cycles of it in which every PE is given work.
+    """
+
+    first_cycles: int
+    next_cycles: int
+    issue_cycles: int
+
+
+def kept_depth(work: Matmul) -> int:
+    """Reduction steps of one output: dense length, or N per group."""
+    return work.depth if work.pattern.is_dense else work.groups * work.pattern.n
+
+
+def os_pass(array: Array, steps: int) -> PassTiming:
+    """Output-stationary pass: ``steps`` reduction steps for rows x (cols interleave) outputs.
+
+    Issue, row and column skew, PE pipeline, then the shadow registers shift out rows x
+    interleave words per column while the next pass runs.
+    """
+    drain = array.rows * array.interleave
+    issue = steps * array.interleave
+    skew = array.rows - 1 + array.cols - 1
+    pipeline = 1 + array.multiplier_stages + array.adder_stages
+    return PassTiming(issue + skew + pipeline + drain, max(issue, drain), issue)
+
+
+def ws_pass(array: Array, vectors: int, words: int) -> PassTiming:
+    """Weight-stationary pass: ``vectors`` left vectors against ``words`` kept weights per PE.
+
+    Shadow registers take the next weights while this pass streams. Each row adds its ``words``
+    products to the partial sum before it moves on, so rows start far apart.
+    """
+    fill = array.rows * words
+    stream = vectors * words
+    hop = (words - 1) * array.interleave + array.adder_stages
+    skew = (array.rows - 1) * hop + array.cols - 1
+    pipeline = 1 + array.multiplier_stages + array.adder_stages
+    return PassTiming(fill + stream + skew + pipeline, max(stream, fill), stream)
+
+
+def matmul_passes(array: Array, work: Matmul) -> int:
+    """Array passes of one instruction; edges are padded to whole passes."""
+    if work.dataflow is Dataflow.OS:
+        width = array.cols * (array.interleave if work.interleaved else 1)
+        return work.batch * -(-work.rows // array.rows) * -(-work.columns // width)
+    groups = work.depth if work.pattern.is_dense else work.groups
+    return work.batch * -(-groups // array.rows) * -(-work.columns // array.cols)
+
+
+def pass_timing(array: Array, work: Matmul) -> PassTiming:
+    """Timing of the passes of ``work``."""
+    if work.dataflow is Dataflow.OS:
+        return os_pass(array, kept_depth(work))
+    return ws_pass(array, work.rows, 1 if work.pattern.is_dense else work.pattern.n)
+
+
+def matmul_cycles(array: Array, work: Matmul) -> int:
+    """Cycles of one ``matmul`` from start to its last output in the bank."""
+    passes = matmul_passes(array, work)
+    timing = pass_timing(array, work)
+    return (passes - 1) * timing.next_cycles + timing.first_cycles
+
+
+def matmul_issue_cycles(array: Array, work: Matmul) -> int:
+    """The part of ``matmul_cycles`` in which PEs are given work; the rest is fill and drain."""
+    passes = matmul_passes(array, work)
+    return passes * pass_timing(array, work).issue_cycles
+
+
+def transfer_beats(work: Transfer, bytes_per_cycle: int) -> int:
+    """Bus beats of a transfer: every run starts on a beat of its own."""
+    return sum(count * -(-size // bytes_per_cycle) for count, size in work.runs)
+
+
+def duration(instruction: Instruction, machine: Machine) -> Duration:
+    """Occupy and finish cycles of one instruction on ``machine``."""
+    work = instruction.work
+    match work:
+        case Transfer():
+            memory = machine.memory
+            if instruction.queue is Queue.LOAD:
+                beats = transfer_beats(work, memory.read_bytes_per_cycle)
+                return Duration(beats, beats + memory.read_latency_cycles)
+            beats = transfer_beats(work, memory.write_bytes_per_cycle)
+            return Duration(beats, beats + memory.write_latency_cycles)
+        case Matmul():
+            cycles = matmul_cycles(machine.array, work)
+        case Reduce():
+            rounds = -(-work.groups // machine.sore.lanes)
+            cycles = rounds * work.pattern.m + machine.sore.pipeline_cycles
+        case Update():
+            rounds = -(-work.elements // machine.wuve.lanes)
+            cycles = rounds * UPDATE_PASSES[work.optimizer] + machine.wuve.pipeline_cycles
+        case Vector():
+            rounds = -(-work.elements // machine.wuve.lanes)
+            cycles = rounds * work.passes + machine.wuve.pipeline_cycles
+        case _:
+            cycles = SYNC_CYCLES
+    return Duration(cycles, cycles)
