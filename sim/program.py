@@ -35,6 +35,7 @@ __all__ = [
     "ProgramError",
     "Queue",
     "Reduce",
+    "Segment",
     "Sync",
     "Transfer",
     "Update",
@@ -199,13 +200,12 @@ Work = Transfer | Matmul | Reduce | Update | Vector | Sync
 
 @dataclass(frozen=True)
 class Instruction:
-    """One entry of a queue. ``segment`` is the item of the schedule that its cycles count for."""
+    """One entry of a queue."""
 
     queue: Queue
     work: Work
     waits: tuple[Channel, ...] = ()
     signals: tuple[Channel, ...] = ()
-    segment: int = 0
 
 
 @dataclass(frozen=True)
@@ -220,16 +220,27 @@ Node = Instruction | Loop
 
 
 @dataclass(frozen=True)
-class Program:
-    """Instructions and loops in program order.
+class Segment:
+    """The part of a program that works for one item of the schedule, named for it.
 
-    ``tokens`` are the tokens each channel starts with (free banks); ``segments`` names the items
-    that instructions point to.
+    Equal layers share one ``body`` object, so what holds for it is worked out once.
     """
 
+    name: str
     body: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Program:
+    """Segments in program order; ``tokens`` are what each channel starts with (free banks)."""
+
+    segments: tuple[Segment, ...]
     tokens: tuple[tuple[Channel, int], ...]
-    segments: tuple[str, ...] = ()
+
+    @property
+    def body(self) -> tuple[Node, ...]:
+        """All segments' nodes in program order."""
+        return tuple(node for segment in self.segments for node in segment.body)
 
 
 def expand(body: tuple[Node, ...]) -> Iterator[Instruction]:
