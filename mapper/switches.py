@@ -1,0 +1,38 @@
+"""The dataflow features of SAT, each of which can be turned off to measure what it is worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+__all__ = ["Switches", "parse_without"]
+
+
+@dataclass(frozen=True)
+class Switches:
+    """All on by default.
+
+    ``interleave``: several independent accumulations per PE. ``pregeneration``: compressed
+    layouts are made right after the update, not before each product that needs them.
+    ``offline_scheduling``: dataflow and tiles are chosen per product ahead of time.
+    ``double_buffering``: every buffer has its banks, else one.
+    """
+
+    interleave: bool = True
+    pregeneration: bool = True
+    offline_scheduling: bool = True
+    double_buffering: bool = True
+
+
+def parse_without(text: str) -> Switches:
+    """Read a comma-separated list of features to turn off, such as ``interleave,pregeneration``.
+
+    Raises:
+        ValueError: a feature that does not exist.
+    """
+    known = {field.name.replace("_", "-"): field.name for field in fields(Switches)}
+    off: dict[str, bool] = {}
+    for name in filter(None, (part.strip() for part in text.split(","))):
+        if name not in known:
+            raise ValueError(f"unknown feature {name!r}; known: {', '.join(known)}")
+        off[known[name]] = False
+    return Switches(**off)
