@@ -7,7 +7,7 @@ earlier item stores) must stand between the loads that may run ahead and those t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from weft.mapper.geometry import Problem, Region
 from weft.mapper.switches import Switches
@@ -182,11 +182,12 @@ class _Emitter:
 
         def step(k: int, one: bool) -> list[Node]:
             at = {**sizes, "k": k}
-            return [*self._loads(["m", "n"], at, one), *self._matmuls(at, ["m", "n"], [], [])]
+            matmuls = self._matmuls(at, ["m", "n"], [], [], accumulate=not one)
+            return [*self._loads(["m", "n"], at, one and first), *matmuls]
 
         return [
             Instruction(Queue.STCE, Sync(), (Channel.OUT_FREE,), ()),
-            *_each(self.problem.k.size, self.tiling.k, step, first),
+            *_each(self.problem.k.size, self.tiling.k, step, True),
             Instruction(Queue.STCE, Sync(), (), (self._out_channel,)),
             *self._finish(sizes),
         ]
@@ -201,18 +202,15 @@ class _Emitter:
         streams: list[str],
         waits: list[Channel],
         signals: list[Channel],
+        accumulate: bool = False,
     ) -> list[Node]:
         """One matmul per phase; the first takes the banks of ``streams``, the last frees them."""
+        m, n, k = sizes["m"], sizes["n"], sizes["k"]
+        batch = self.tiling.batch
         works = [
-            matmul_of(
-                self.problem,
-                self.tiling,
-                self.switches,
-                self.tiling.batch,
-                sizes["m"],
-                sizes["n"],
-                sizes["k"],
-                taps,
+            replace(
+                matmul_of(self.problem, self.tiling, self.switches, batch, m, n, k, taps),
+                accumulate=accumulate,
             )
             for taps in self.problem.phases
         ]

@@ -148,8 +148,7 @@ class Matmul:
     length of the reduction; ``groups`` the N:M groups it fills (a convolution's taps each pad
     their channels, so this is not always depth / M). ``rows`` of the array take tile rows
     (swapped=False: M of the product) and its columns the operand that may be compressed.
-    ``accumulate_loop`` is the index of the enclosing loop (outermost = 0) whose first iteration
-    clears the outputs and whose others add to them; -1 always clears, -2 always adds.
+    With ``accumulate`` the tile is added to what the output bank holds.
     Without ``interleaved`` an OS pass gives work to one of a PE's interleave slots only.
     """
 
@@ -161,7 +160,7 @@ class Matmul:
     groups: int = 0
     batch: int = 1
     swapped: bool = False
-    accumulate_loop: int = -1
+    accumulate: bool = False
     interleaved: bool = True
 
 
@@ -192,7 +191,7 @@ class Vector:
 
 @dataclass(frozen=True)
 class Sync:
-    """Only waits and signals."""
+    """Only waits and signals. In the store queue it is a fence: it finishes when all is stored."""
 
 
 Work = Transfer | Matmul | Reduce | Update | Vector | Sync

@@ -1,0 +1,248 @@
+"""A workload becomes a Program: grouped, scheduled, and chained by what is stored and then read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from weft.mapper.emit import Fused, Gate, emit_fence, emit_gate, emit_stream
+from weft.mapper.fuse import Group, Item, VectorCost, group_items, vector_cost
+from weft.mapper.schedule import Pick, Scheduler, start_tokens
+from weft.sim.machine import Machine
+from weft.sim.program import (
+    Channel,
+    Instruction,
+    Loop,
+    Node,
+    Program,
+    Queue,
+    Reduce,
+    Segment,
+    Transfer,
+    Update,
+    Vector,
+)
+from weft.sim.timing import ceil_div
+from weft.sim.workload import MaskWork, Product, Role, Stage, UpdateOp, VectorOp, Workload
+
+__all__ = ["Plan", "Planned", "make_plan"]
+
+GRADIENT_BYTES = 2
+MASTER_BYTES = 4
+WEIGHT_BYTES = 2
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One segment of the program: the workload items it runs, and how the product was tiled."""
+
+    items: tuple[Item, ...]
+    pick: Pick | None
+    segment: Segment
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A workload laid out for one machine."""
+
+    workload: Workload
+    machine: Machine
+    segments: tuple[Planned, ...]
+    program: Program
+
+
+@dataclass
+class _Planner:
+    """Builds segment bodies; equal ones are one object, so the engine works them out once."""
+
+    scheduler: Scheduler
+    bodies: dict[object, tuple[Node, ...]] = field(default_factory=dict[object, tuple[Node, ...]])
+
+    @property
+    def machine(self) -> Machine:
+        return self.scheduler.machine
+
+    def fenced(self, body: tuple[Node, ...]) -> tuple[Node, ...]:
+        key = ("fence", id(body))
+        if key not in self.bodies:
+            self.bodies[key] = (*body, emit_fence())
+        return self.bodies[key]
+
+    def product(
+        self, items: Sequence[Item], group: Group, product: Product, gated: bool
+    ) -> tuple[Pick, tuple[Node, ...]]:
+        cost = vector_cost(items, group)
+        extra = sum(
+            1
+            for position, needed in zip(group.tail, group.needed[1:], strict=True)
+            if needed and isinstance(items[position], VectorOp)
+        )
+        stores = max(1, extra + group.needed[0]) if group.tail else 1
+        fused = Fused(cost.passes, stores)
+        body = self.scheduler.body(product, fused, Gate(gated, _ahead(product)))
+        return self.scheduler.pick(product, fused), body
+
+    def vector(self, cost: VectorCost, gated: bool) -> tuple[Node, ...]:
+        key = ("vector", cost, gated)
+        if key not in self.bodies:
+            widest = max(cost.read_bytes, cost.write_bytes, 1)
+            chunk = self._chunk(cost.elements, widest, self.machine.buffers.vector_bytes)
+            self.bodies[key] = emit_stream(
+                cost.elements,
+                chunk,
+                cost.read_bytes,
+                cost.write_bytes,
+                lambda size: Vector(size, cost.passes),
+                Queue.WUVE,
+                Gate(gated),
+            )
+        return self.bodies[key]
+
+    def mask(self, work: MaskWork, gated: bool) -> tuple[Node, ...]:
+        """Prune a dense tensor that lies in memory."""
+        key = ("mask", work.elements, work.pattern, gated)
+        if key not in self.bodies:
+            read = work.elements * WEIGHT_BYTES
+            chunk = self._chunk(work.elements, read, self.machine.buffers.mask_bytes)
+            self.bodies[key] = emit_stream(
+                work.elements,
+                chunk,
+                read,
+                compressed_bytes(work.elements, work),
+                lambda size: Reduce(work.pattern.groups(size), work.pattern),
+                Queue.SORE,
+                Gate(gated),
+            )
+        return self.bodies[key]
+
+    def update(self, op: UpdateOp, masks: tuple[MaskWork, ...], gated: bool) -> tuple[Node, ...]:
+        patterns = tuple((mask.pattern, mask.axis) for mask in masks)
+        key = ("update", op.elements, op.optimizer, op.state, patterns, gated)
+        if key not in self.bodies:
+            self.bodies[key] = self._update(op, masks, gated)
+        return self.bodies[key]
+
+    def _update(self, op: UpdateOp, masks: tuple[MaskWork, ...], gated: bool) -> tuple[Node, ...]:
+        state = MASTER_BYTES * (1 + op.state)
+        buffers = self.machine.buffers
+        chunk = self._chunk(
+            op.elements, (state + GRADIENT_BYTES) * op.elements, buffers.vector_bytes
+        )
+        if masks:
+            chunk = min(
+                chunk, self._chunk(op.elements, WEIGHT_BYTES * op.elements, buffers.mask_bytes)
+            )
+        nodes: list[Node] = [emit_gate()] if gated else []
+        full, rest = divmod(op.elements, chunk)
+        if full:
+            nodes.append(Loop(full, tuple(_update_chunk(op, masks, chunk, state))))
+        if rest:
+            nodes += _update_chunk(op, masks, rest, state)
+        return tuple(nodes)
+
+    def _chunk(self, elements: int, widest_bytes: int, bank_bytes: int) -> int:
+        """Elements per chunk: what a bank holds of the widest stream, in whole lane rounds."""
+        lanes = self.machine.wuve.lanes
+        fit = bank_bytes * elements // widest_bytes
+        return min(elements, max(lanes, fit // lanes * lanes))
+
+
+def compressed_bytes(elements: int, work: MaskWork) -> int:
+    """Bytes of ``elements`` after pruning: kept values and their indices, packed."""
+    bits = 8 * WEIGHT_BYTES + work.pattern.index_bits
+    return ceil_div(work.pattern.kept(elements) * bits, 8)
+
+
+def _update_chunk(
+    op: UpdateOp, masks: tuple[MaskWork, ...], size: int, state_bytes: int
+) -> list[Node]:
+    """Load gradient, master weight and state; update; store them, the FP16 copy and layouts."""
+    load = Transfer(((1, (state_bytes + GRADIENT_BYTES) * size),), "vector")
+    store = Transfer(((1, (state_bytes + WEIGHT_BYTES) * size),), "vector")
+    waits = [Channel.VIN_FULL, Channel.VOUT_FREE]
+    signals = [Channel.VIN_FREE, Channel.VOUT_FULL]
+    if masks:
+        waits.append(Channel.VOUT_FROM_SORE)
+        signals.append(Channel.VOUT_TO_SORE)
+    nodes: list[Node] = [
+        Instruction(Queue.LOAD, load, (Channel.VIN_FREE,), (Channel.VIN_FULL,)),
+        Instruction(Queue.WUVE, Update(size, op.optimizer), tuple(waits), tuple(signals)),
+        Instruction(Queue.STORE, store, (Channel.VOUT_FULL,), (Channel.VOUT_FREE,)),
+    ]
+    for index, mask in enumerate(masks):
+        reduce = Reduce(mask.pattern.groups(size), mask.pattern)
+        take = (Channel.VOUT_TO_SORE,) if index == 0 else ()
+        give = (Channel.VOUT_FROM_SORE,) if index == len(masks) - 1 else ()
+        packed = Transfer(((1, compressed_bytes(size, mask)),), "mask")
+        nodes += [
+            Instruction(
+                Queue.SORE, reduce, (*take, Channel.MASK_OUT_FREE), (*give, Channel.MASK_OUT_FULL)
+            ),
+            Instruction(Queue.STORE, packed, (Channel.MASK_OUT_FULL,), (Channel.MASK_OUT_FREE,)),
+        ]
+    return nodes
+
+
+def _ahead(product: Product) -> str:
+    """The operand that does not depend on what was just computed, and may load early."""
+    if product.stage is Stage.WU:
+        return "left"
+    return "right" if product.right.role is Role.WEIGHT else ""
+
+
+@dataclass(frozen=True)
+class _Waits:
+    """Which groups wait for a stored tensor, and which groups must say that theirs is."""
+
+    gated: tuple[bool, ...]
+    fenced: frozenset[int]
+
+
+def _chain(items: Sequence[Item], groups: Sequence[Group]) -> _Waits:
+    """One wait for the latest tensor needed covers all earlier ones, since stores are in order."""
+    owner = {position: index for index, group in enumerate(groups) for position in group.members}
+    waited = -1
+    gated: list[bool] = []
+    fenced: set[int] = set()
+    for index, group in enumerate(groups):
+        sources = {owner[source] for member in group.members for source in items[member].inputs}
+        latest = max((source for source in sources if source != index), default=-1)
+        gated.append(latest > waited)
+        if latest > waited:
+            waited = latest
+            fenced.add(latest)
+    return _Waits(tuple(gated), frozenset(fenced))
+
+
+def make_plan(workload: Workload, scheduler: Scheduler) -> Plan:
+    """Lay ``workload`` out on the scheduler's machine.
+
+    Raises:
+        ScheduleError: a product of which not one tile fits the buffers.
+    """
+    planner = _Planner(scheduler)
+    items = workload.items
+    groups = group_items(workload)
+    waits = _chain(items, groups)
+    planned: list[Planned] = []
+    for index, group in enumerate(groups):
+        head = items[group.head]
+        gated = waits.gated[index]
+        pick: Pick | None = None
+        if isinstance(head, Product):
+            pick, body = planner.product(items, group, head, gated)
+        elif isinstance(head, VectorOp):
+            body = planner.vector(vector_cost(items, group), gated)
+        elif isinstance(head, MaskWork):
+            body = planner.mask(head, gated)
+        else:
+            masks = tuple(m for m in (items[p] for p in group.tail) if isinstance(m, MaskWork))
+            body = planner.update(head, masks, gated)
+        if index in waits.fenced:
+            body = planner.fenced(body)
+        name = head.name if isinstance(head, MaskWork) else f"{head.name}:{head.stage}"
+        members = tuple(items[position] for position in group.members)
+        planned.append(Planned(members, pick, Segment(name, body)))
+    tokens = start_tokens(scheduler.machine, scheduler.switches)
+    program = Program(tuple(part.segment for part in planned), tokens)
+    return Plan(workload, scheduler.machine, tuple(planned), program)
