@@ -162,16 +162,15 @@ class RunResult:
         if schema != SCHEMA:
             raise ResultError(f"schema is {schema!r}; this weft reads {SCHEMA!r}")
         try:
-            return cls(
-                **{
-                    **fields,
-                    "total": Costs(**fields["total"]),
-                    "stages": {name: Costs(**cost) for name, cost in fields["stages"].items()},
-                    "layers": tuple(LayerCost(**layer) for layer in fields["layers"]),
-                    "uncosted": tuple(UncostedOp(**op) for op in fields["uncosted"]),
-                    "units": tuple(UnitCost(**unit) for unit in fields["units"]),
-                    "notes": tuple(fields["notes"]),
-                }
-            )
+            parsed: dict[str, Any] = {
+                **fields,
+                "total": Costs(**fields["total"]),
+                "stages": {name: Costs(**cost) for name, cost in fields["stages"].items()},
+                "layers": tuple(LayerCost(**layer) for layer in fields["layers"]),
+                "uncosted": tuple(UncostedOp(**op) for op in fields["uncosted"]),
+                "units": tuple(UnitCost(**unit) for unit in fields["units"]),
+                "notes": tuple(fields["notes"]),
+            }
+            return cls(**parsed)
         except (KeyError, TypeError, AttributeError) as error:
             raise ResultError(f"damaged run: {error}") from error
