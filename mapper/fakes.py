@@ -1,0 +1,84 @@
+"""Give a module fake parameters and buffers for a while, and leave no trace of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+
+__all__ = ["faked", "to_fake"]
+
+
+def to_fake(tensor: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:
+    """A fake with the shape, dtype, strides and gradient flag of ``tensor``; no gradient."""
+    if isinstance(tensor, FakeTensor):
+        return tensor
+    fake = mode.from_tensor(tensor, static_shapes=True)
+    fake.grad = None
+    return fake
+
+
+@contextmanager
+def faked(model: nn.Module, mode: FakeTensorMode) -> Iterator[None]:
+    """Inside, every tensor that the module holds is fake; afterwards the module is as before.
+
+    Parameters, buffers, and tensors in plain attributes or in lists and dicts of them (the flat
+    weights of an LSTM) are exchanged; one tensor held in many places becomes one fake. Every
+    attribute that the model sets meanwhile is taken back.
+    """
+    saved = [(module, _snapshot(module)) for module in model.modules()]
+    memo: dict[int, torch.Tensor] = {}
+
+    def exchange(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor) or isinstance(value, FakeTensor):
+            return value
+        if id(value) not in memo:
+            memo[id(value)] = to_fake(value, mode)
+        return memo[id(value)]
+
+    try:
+        for module, _ in saved:
+            _exchange(module, exchange)
+        yield
+    finally:
+        for module, snapshot in saved:
+            _restore(module, snapshot)
+
+
+_Snapshot = tuple[dict[str, Any], dict[str, Any]]
+
+
+def _snapshot(module: nn.Module) -> _Snapshot:
+    """The attributes of a module, and copies of the lists and dicts among them."""
+    attributes = dict(module.__dict__)
+    containers = {
+        key: value.copy() for key, value in attributes.items() if type(value) in _CONTAINERS
+    }
+    return attributes, containers
+
+
+def _restore(module: nn.Module, snapshot: _Snapshot) -> None:
+    attributes, containers = snapshot
+    for key, copy in containers.items():
+        container = attributes[key]
+        container.clear()
+        container.extend(copy) if isinstance(container, list) else container.update(copy)
+    module.__dict__.clear()
+    module.__dict__.update(attributes)
+
+
+def _exchange(module: nn.Module, exchange: Any) -> None:
+    for key, value in list(module.__dict__.items()):
+        if isinstance(value, torch.Tensor):
+            module.__dict__[key] = exchange(value)
+        elif type(value) is list:
+            value[:] = [exchange(item) for item in value]
+        elif type(value) in _CONTAINERS and key not in ("_modules", "_non_persistent_buffers_set"):
+            value.update({k: exchange(item) for k, item in value.items()})
+
+
+_CONTAINERS = (list, dict, type(nn.Module()._parameters))

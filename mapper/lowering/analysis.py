@@ -1,0 +1,132 @@
+"""What flows where in a training graph: weights, views, softmaxes, parameter gradients."""
+
+from __future__ import annotations
+
+from weft.mapper.graph import Op, TrainingGraph
+from weft.sim.workload import Stage
+
+__all__ = ["CASTS", "PRODUCTS", "SOFTMAXES", "Analysis"]
+
+CASTS = frozenset({"_to_copy", "clone", "contiguous", "copy", "to", "lift_fresh_copy"})
+"""Ops that make a tensor with the same values elsewhere or in another type."""
+
+SOFTMAXES = frozenset({"_softmax", "_safe_softmax", "_log_softmax"})
+
+PRODUCTS = frozenset(
+    {
+        "mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv", "dot", "vdot", "_scaled_mm",
+        "convolution", "convolution_backward", "_convolution", "convolution_overrideable",
+    }
+)  # fmt: skip
+"""Ops that are matrix products and nothing else."""
+
+# What may stand between the scores of an attention and its softmax, or after it.
+_PASSES_SCORES = frozenset(
+    {
+        "mul", "mul_", "div", "div_", "add", "add_", "sub", "masked_fill", "masked_fill_",
+        "where", "native_dropout", "bernoulli_", "tanh", "maximum", "slice", "cat",
+    }
+) | CASTS  # fmt: skip
+_REDUCES = frozenset({"sum", "sum_to_size", "mean"})
+_ACCUMULATES = frozenset({"add", "add_", "mul", "mul_", "div", "div_", "neg", "copy_", "cat"})
+
+
+class Analysis:
+    """Facts about each tensor of a graph, by tensor index.
+
+    ``base``: the tensor behind views and casts. ``weight``: the parameter (index in
+    ``graph.parameters``) that a tensor is made of when nothing but parameters, buffers and
+    constants went into it; -1 otherwise. ``after_softmax``, ``before_softmax``: a softmax lies
+    directly behind or ahead. ``gradient_of``: the parameter whose gradient it becomes through
+    views, casts, sums and accumulation; -1 otherwise. ``only_gradients``, by op index: backward
+    ops that are no products and whose results end up in gradients of parameters and nowhere else.
+    """
+
+    def __init__(self, graph: TrainingGraph) -> None:
+        count = len(graph.tensors)
+        self.graph = graph
+        self.base = list(range(count))
+        self.weight = [-1] * count
+        self.after_softmax = [False] * count
+        self.before_softmax = [False] * count
+        self.gradient_of = [-1] * count
+        self._constant = [tensor.kind in ("buffer", "constant") for tensor in graph.tensors]
+        for position, parameter in enumerate(graph.parameters):
+            self.weight[parameter.tensor] = position
+            if parameter.gradient >= 0:
+                self.gradient_of[parameter.gradient] = position
+        for op in graph.ops:
+            self._forward(op)
+        for op in reversed(graph.ops):
+            self._backward(op)
+        self.only_gradients = self._only_gradients()
+
+    def _forward(self, op: Op) -> None:
+        if op.stage is Stage.OPTIMIZER or not op.inputs:
+            for output in op.outputs:
+                self._constant[output] = not op.inputs
+            return
+        if op.view or op.name in CASTS:
+            for output in op.outputs:
+                self.base[output] = self.base[op.inputs[0]]
+        softmax = op.name in SOFTMAXES or (
+            (op.view or op.name in _PASSES_SCORES) and any(self.after_softmax[i] for i in op.inputs)
+        )
+        weight = self._made_of(op)
+        constant = all(self._constant[i] for i in op.inputs)
+        for output in op.outputs:
+            self.after_softmax[output] = softmax
+            self.weight[output] = weight
+            self._constant[output] = constant
+
+    def _made_of(self, op: Op) -> int:
+        """The largest parameter among the inputs if they all are parameters or constants."""
+        if op.name in PRODUCTS:
+            return -1
+        candidates: list[int] = []
+        for index in op.inputs:
+            if self.weight[index] >= 0:
+                candidates.append(self.weight[index])
+            elif not self._constant[index]:
+                return -1
+        parameters = self.graph.parameters
+        return max(candidates, key=lambda c: parameters[c].elements, default=-1)
+
+    def _backward(self, op: Op) -> None:
+        if op.stage is Stage.FF:
+            passes = op.view or op.name in _PASSES_SCORES
+            if op.name in SOFTMAXES or (
+                passes and any(self.before_softmax[output] for output in op.outputs)
+            ):
+                for index in op.inputs:
+                    self.before_softmax[index] = True
+        elif op.stage is Stage.BP and self._hands_gradient_on(op):
+            target = next((self.gradient_of[o] for o in op.outputs if self.gradient_of[o] >= 0), -1)
+            if target >= 0:
+                for index in op.inputs:
+                    if self.gradient_of[index] < 0:
+                        self.gradient_of[index] = target
+
+    @staticmethod
+    def _hands_gradient_on(op: Op) -> bool:
+        return op.view or op.name in CASTS or op.name in _REDUCES or op.name in _ACCUMULATES
+
+    def _only_gradients(self) -> list[bool]:
+        count = len(self.graph.tensors)
+        elsewhere, consumed = [False] * count, [False] * count
+        final = {parameter.gradient for parameter in self.graph.parameters}
+        result = [False] * len(self.graph.ops)
+        for op in reversed(self.graph.ops):
+            if op.stage is Stage.OPTIMIZER:
+                continue
+            used = [output for output in op.outputs if output in final or consumed[output]]
+            result[op.index] = (
+                op.stage is Stage.BP
+                and op.name not in PRODUCTS
+                and bool(used)
+                and not any(elsewhere[output] for output in used)
+            )
+            for index in op.inputs:
+                consumed[index] = True
+                elsewhere[index] = elsewhere[index] or not result[op.index]
+        return result

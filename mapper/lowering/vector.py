@@ -1,0 +1,242 @@
+"""Ops of the vector unit; the table beside this module says what each costs."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from weft.mapper.graph import Op, Tensor
+from weft.mapper.lowering.context import Lowering
+from weft.mapper.lowering.registry import lowers
+from weft.mapper.lowering.table import BACKWARD_SWEEPS, MOVES, OVERWRITES, SWEEPS
+from weft.sim.workload import Stage, VectorOp
+
+__all__ = ["lower_pointwise"]
+
+
+def lower_pointwise(lowering: Lowering, op: Op, passes: int) -> None:
+    """One sweep over the output, fusable behind the producer of a full-sized input."""
+    _emit(
+        lowering,
+        op,
+        elements=_largest(lowering.outputs(op)),
+        passes=passes,
+        reads=sum(tensor.distinct for tensor in _read(lowering, op)),
+        elementwise=True,
+    )
+
+
+@lowers(*SWEEPS)
+def _sweep(lowering: Lowering, op: Op) -> None:
+    row = SWEEPS[op.name]
+    inputs = _read(lowering, op)
+    again = inputs[: 2 if op.name in BACKWARD_SWEEPS else 1]
+    _emit(
+        lowering,
+        op,
+        elements=_largest(inputs[:1]),
+        passes=row.passes,
+        reads=sum(t.distinct for t in inputs) + (row.sweeps - 1) * sum(t.distinct for t in again),
+    )
+
+
+@lowers(*MOVES)
+def _move(lowering: Lowering, op: Op) -> None:
+    _emit(
+        lowering,
+        op,
+        elements=_written(lowering, op),
+        reads=sum(tensor.distinct for tensor in _read(lowering, op)),
+    )
+
+
+@lowers("embedding", "index_select", "index", "gather", "take", "take_along_dim",
+        "_unsafe_index", "masked_select")  # fmt: skip
+def _gather(lowering: Lowering, op: Op) -> None:
+    """As many elements of the table as there are in the output, and the indices."""
+    inputs = _read(lowering, op)
+    output = _written(lowering, op)
+    indices = sum(tensor.distinct for tensor in inputs[1:])
+    _emit(lowering, op, elements=output, reads=min(output, inputs[0].distinct) + indices)
+
+
+@lowers("embedding_dense_backward", "index_put", "index_put_", "_index_put_impl_", "index_add",
+        "index_add_", "scatter_add", "scatter_add_", "scatter", "scatter_", "scatter_reduce",
+        "index_copy", "index_copy_", "_unsafe_index_put", "masked_scatter")  # fmt: skip
+def _scatter(lowering: Lowering, op: Op) -> None:
+    """The target is cleared or copied, then every element of the source added to its place."""
+    inputs = _read(lowering, op)
+    in_place = op.name.endswith("_")
+    source = inputs[0] if op.name == "embedding_dense_backward" else inputs[-1]
+    indices = sum(t.distinct for t in inputs[1:] if t is not source)
+    target = 0 if in_place else _written(lowering, op)
+    copied = 0 if in_place or op.name == "embedding_dense_backward" else inputs[0].distinct
+    _emit(
+        lowering,
+        op,
+        elements=source.elements + target,
+        reads=2 * source.distinct + indices + copied,
+        writes=source.elements + target,
+    )
+
+
+@lowers("nll_loss_forward", "nll_loss2d_forward")
+def _loss(lowering: Lowering, op: Op) -> None:
+    """One score and one label per row."""
+    rows = lowering.tensor(op.arguments[1]).elements
+    _emit(lowering, op, elements=rows, reads=2 * rows)
+
+
+@lowers("nll_loss_backward", "nll_loss2d_backward")
+def _loss_backward(lowering: Lowering, op: Op) -> None:
+    """Clear the gradient, then one element per row."""
+    rows = lowering.tensor(op.arguments[2]).elements
+    _emit(lowering, op, elements=_written(lowering, op) + rows, reads=rows + 1)
+
+
+@lowers("max_pool2d_with_indices", "max_pool3d_with_indices", "avg_pool1d", "avg_pool2d",
+        "avg_pool3d", "max_pool2d", "max_pool3d", "mkldnn_max_pool2d")  # fmt: skip
+def _pool(lowering: Lowering, op: Op) -> None:
+    """One lane operation per element of the window; overlapping windows stay in the unit."""
+    source = lowering.tensor(op.arguments[0])
+    _emit(
+        lowering,
+        op,
+        elements=lowering.outputs(op)[0].elements,
+        passes=_window(op.arguments[1], op.name),
+        reads=source.distinct,
+    )
+
+
+@lowers("avg_pool2d_backward", "avg_pool3d_backward", "avg_pool1d_backward")
+def _average_pool_backward(lowering: Lowering, op: Op) -> None:
+    """Each output gradient is added to its whole window."""
+    gradient = lowering.tensor(op.arguments[0])
+    _emit(
+        lowering,
+        op,
+        elements=gradient.elements,
+        passes=_window(op.arguments[2], op.name),
+        reads=gradient.distinct,
+    )
+
+
+@lowers("max_pool2d_with_indices_backward", "max_pool3d_with_indices_backward",
+        "adaptive_max_pool2d_backward", "adaptive_max_pool3d_backward")  # fmt: skip
+def _max_pool_backward(lowering: Lowering, op: Op) -> None:
+    """Clear the input gradient, then add each output gradient at its index."""
+    gradient = lowering.tensor(op.arguments[0])
+    target = _written(lowering, op)
+    _emit(lowering, op, elements=target + gradient.elements, reads=2 * gradient.distinct)
+
+
+@lowers("_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "_adaptive_avg_pool2d_backward",
+        "_adaptive_avg_pool3d_backward", "adaptive_max_pool2d", "adaptive_max_pool3d",
+        "adaptive_avg_pool2d", "adaptive_avg_pool3d")  # fmt: skip
+def _adaptive_pool(lowering: Lowering, op: Op) -> None:
+    """One lane operation per element of the larger side."""
+    first = lowering.tensor(op.arguments[0])
+    elements = max(first.elements, _written(lowering, op))
+    _emit(lowering, op, elements=elements, reads=first.distinct)
+
+
+@lowers("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",
+        "upsample_nearest1d_backward", "upsample_nearest2d_backward",
+        "upsample_nearest3d_backward", "_upsample_nearest_exact2d")  # fmt: skip
+def _nearest(lowering: Lowering, op: Op) -> None:
+    first = lowering.tensor(op.arguments[0])
+    elements = max(first.elements, _written(lowering, op))
+    _emit(lowering, op, elements=elements, reads=first.distinct)
+
+
+@lowers("upsample_bilinear2d", "upsample_bilinear2d_backward", "upsample_linear1d",
+        "_upsample_bilinear2d_aa", "upsample_bicubic2d", "upsample_bicubic2d_backward",
+        "upsample_linear1d_backward", "grid_sampler_2d")  # fmt: skip
+def _interpolate(lowering: Lowering, op: Op) -> None:
+    """Taps of the interpolation: 2 linear, 4 bilinear, 16 bicubic multiply-adds per element."""
+    first = lowering.tensor(op.arguments[0])
+    taps = 16 if "bicubic" in op.name else 2 if "linear1d" in op.name else 4
+    elements = max(first.elements, _written(lowering, op))
+    _emit(lowering, op, elements=elements, passes=taps, reads=first.distinct)
+
+
+@lowers("topk")
+def _topk(lowering: Lowering, op: Op) -> None:
+    """An insertion sorter: k compares for each element."""
+    source = lowering.tensor(op.arguments[0])
+    _emit(lowering, op, elements=source.elements, passes=op.arguments[1], reads=source.distinct)
+
+
+@lowers("sort", "argsort", "kthvalue", "median")
+def _sort(lowering: Lowering, op: Op) -> None:
+    """A bitonic network (Batcher 1968): log n (log n + 1) / 2 compares for each element."""
+    source = lowering.tensor(op.arguments[0])
+    levels = max(1, (max(source.shape, default=1) - 1).bit_length())
+    _emit(
+        lowering,
+        op,
+        elements=source.elements,
+        passes=levels * (levels + 1) // 2,
+        reads=source.distinct,
+    )
+
+
+def _emit(
+    lowering: Lowering,
+    op: Op,
+    *,
+    elements: int,
+    reads: int,
+    passes: int = 1,
+    writes: int | None = None,
+    elementwise: bool = False,
+) -> None:
+    stage = op.stage
+    if stage is Stage.BP and lowering.makes_only_parameter_gradients(op):
+        stage = Stage.WU
+    lowering.emit(
+        VectorOp(
+            name=lowering.place(op),
+            stage=stage,
+            op=op.name,
+            elements=elements,
+            reads=reads,
+            writes=_written(lowering, op) if writes is None else writes,
+            passes=passes,
+            elementwise=elementwise,
+            inputs=lowering.waits_for(_full_sized_first(lowering, op, elements)),
+        ),
+        op.outputs,
+    )
+
+
+def _full_sized_first(lowering: Lowering, op: Op, elements: int) -> list[int]:
+    """Inputs with as many elements as the op first, of these the one made last first."""
+    return sorted(
+        op.inputs,
+        key=lambda i: (
+            lowering.graph.tensors[i].elements != elements,
+            -max(lowering.waits_for((i,)), default=-1),
+        ),
+    )
+
+
+def _read(lowering: Lowering, op: Op) -> list[Tensor]:
+    """Distinct tensors that the op really reads."""
+    unread = set(op.writes) if op.name.rstrip("_") in OVERWRITES else set[int]()
+    return [tensor for tensor in lowering.inputs(op) if tensor.index not in unread]
+
+
+def _written(lowering: Lowering, op: Op) -> int:
+    return sum(tensor.elements for tensor in lowering.outputs(op))
+
+
+def _largest(tensors: list[Tensor]) -> int:
+    return max((tensor.elements for tensor in tensors), default=0)
+
+
+def _window(kernel: Any, name: str) -> int:
+    """Elements of a pooling window; one size stands for all dimensions."""
+    sizes: list[int] = list(kernel) if isinstance(kernel, (tuple, list)) else [kernel]
+    dimensions = 3 if "3d" in name else 1 if "1d" in name else 2
+    return prod(sizes) if len(sizes) > 1 else sizes[0] ** dimensions
