@@ -1,0 +1,118 @@
+"""Fitting the kernel model's constants to measured products.
+
+The fit works on logarithms of the constants inside their physical bounds: a robust least-squares
+search from several starts, then a simplex on the mean absolute log error. A small pull towards
+the starting constants keeps those that the data cannot see where a sibling put them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weft.sim.gpu.constants import BOUNDS, KernelConstants
+from weft.sim.gpu.kernel import Array, KernelKind, kernel_times
+from weft.sim.gpu.machine import GpuMachine
+from weft.sim.gpu.measured import Measured
+from weft.sim.gpu.optimize import robust_least_squares, simplex
+
+__all__ = ["ALL", "STARTS", "FitSettings", "fit_constants", "mape", "predict_measured"]
+
+ALL = tuple(BOUNDS)
+
+STARTS = (
+    KernelConstants(),
+    KernelConstants(feed_bytes_clk=35.0, step_us=0.3, wave_hardness=0.6, l2_fraction=0.15),
+)
+"""Starting points: a Hopper-like GPU with smooth waves, an Ampere-like one with hard waves."""
+
+
+@dataclass(frozen=True)
+class FitSettings:
+    """``rows`` fitted at most (drawn by ``seed``); ``pull`` is the weight of the start, per row."""
+
+    rows: int = 3000
+    iterations: int = 30
+    polish: int = 400
+    pull: float = 0.0
+    seed: int = 1
+
+
+def mape(predicted: Array, measured: Array) -> float:
+    """Mean absolute percentage error."""
+    return 100.0 * float(np.mean(np.abs(predicted / measured - 1.0)))
+
+
+def predict_measured(
+    measured: Measured, gpu: GpuMachine, constants: KernelConstants, kind: KernelKind
+) -> Array:
+    """Model times (us) of a table's products, under the table's reuse of weights."""
+    kind = replace(kind, weight_copies=measured.weight_copies)
+    ones = np.ones(len(measured))
+    return kernel_times(
+        measured.m, measured.n, measured.k, ones, kind, gpu, constants
+    ).time_us  # fmt: skip
+
+
+def _search(
+    error: Callable[[Array], Array], start: Array, low: Array, high: Array, settings: FitSettings
+) -> tuple[Array, float]:
+    """The best point of a robust least-squares search, polished on the mean absolute error."""
+    inside = np.clip(start, low + 1e-3, high - 1e-3)
+    point = robust_least_squares(error, inside, (low, high), evaluations=settings.iterations)
+
+    def score(at: Array) -> float:
+        return float(np.mean(np.abs(error(np.clip(at, low, high)))))
+
+    if settings.polish:
+        point = np.clip(simplex(score, point, 0.06, settings.polish), low, high)
+    return point, score(point)
+
+
+def _sample(measured: Measured, settings: FitSettings) -> Measured:
+    if len(measured) <= settings.rows:
+        return measured
+    order = np.random.default_rng(settings.seed).permutation(len(measured))
+    return measured.where(order[: settings.rows].astype(np.int64))
+
+
+def fit_constants(
+    measured: Measured,
+    gpu: GpuMachine,
+    kind: KernelKind,
+    starts: Sequence[KernelConstants] = STARTS,
+    free: Sequence[str] = ALL,
+    settings: FitSettings = FitSettings(),
+) -> KernelConstants:
+    """Constants with the least mean absolute log error; those not ``free`` stay as in the start.
+
+    Raises:
+        ValueError: fewer rows than free constants.
+    """
+    if len(measured) < len(free):
+        raise ValueError(
+            f"{measured.table}: {len(measured)} rows cannot fit {len(free)} constants; "
+            f"at least {len(free)} are needed"
+        )
+    sample = _sample(measured, settings)
+    truth: NDArray[np.float64] = np.log(sample.time_us)
+    low = np.log([BOUNDS[name][0] for name in free])
+    high = np.log([BOUNDS[name][1] for name in free])
+    results: list[tuple[float, KernelConstants]] = []
+    for start in starts:
+        home = np.log([getattr(start, name) for name in free])
+
+        def build(at: Array, start: KernelConstants = start) -> KernelConstants:
+            return replace(start, **dict(zip(free, np.exp(at).tolist(), strict=True)))
+
+        def error(at: Array, home: Array = home) -> Array:
+            gaps = np.log(predict_measured(sample, gpu, build(at), kind)) - truth
+            pull = settings.pull * np.sqrt(len(sample)) * (at - home)
+            return np.concatenate([gaps, pull]) if settings.pull else gaps
+
+        point, score = _search(error, home, low, high, settings)
+        results.append((score, build(point)))
+    return min(results, key=lambda result: result[0])[1]

@@ -1,0 +1,198 @@
+"""Time of tensor-core products on a GPU, from machine facts and a few fitted constants.
+
+A product Y[M,N] = X[M,K] W[K,N] is cut into output tiles, one per thread block. For every
+candidate tile and split of K the model adds up what the machine must do and takes the best:
+
+- multiply: reduction steps x the longer of tensor-core time and operand feed, over the waves of
+  tiles on the SMs; a thread block is never faster than its pipeline's latency per step;
+- store: converting and writing the tiles, partly hidden behind multiplying;
+- memory: bytes that the L2 cache does not still hold, partly hidden behind both;
+- split: workspace traffic and synchronisation where K is shared among thread blocks;
+- launch, and the slow-down at the power cap for long tensor-bound kernels.
+
+All functions take and give arrays over products; a million products take seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weft.sim.gpu.constants import KernelConstants
+from weft.sim.gpu.machine import GpuMachine
+from weft.sim.gpu.tiles import tile_shapes
+
+__all__ = ["Array", "KernelKind", "KernelTimes", "kernel_times", "output_bytes"]
+
+Array = NDArray[np.float64]
+
+STEP_K = 64.0
+"""Depth of a reduction step: the 128-byte rows of a shared-memory stage at two bytes."""
+
+RESIDENT_ELEMENTS = 8192.0
+"""Output elements of thread blocks that share an SM: accumulators of 64 x 128 fill its registers
+together with a second block's operands; smaller tiles let up to four blocks in."""
+
+MAX_SPLIT = 64.0
+CHUNK = 512
+
+
+@dataclass(frozen=True)
+class KernelKind:
+    """What all products of one call share.
+
+    ``weight_ratio`` is stored bytes of W over dense bytes (2:4 keeps half the values and two index
+    bits each). ``weight_copies`` weights are used in turn before one comes back: 6 in the measured
+    tables, 1 for repeats on the same buffers, infinite when weights always come from memory.
+    """
+
+    rate_flop_clk_sm: float
+    element_bytes: float = 2.0
+    output_bytes: float = 2.0
+    weight_ratio: float = 1.0
+    weight_copies: float = 6.0
+
+
+@dataclass(frozen=True)
+class KernelTimes:
+    """Result arrays, one entry per product.
+
+    ``memory_bytes`` cross the edge of the L2 cache; ``tensor_us`` is what the tensor cores need;
+    ``blocks`` are thread blocks of ``tile_m`` x ``tile_n`` outputs and 1/``split`` of K.
+    """
+
+    time_us: Array
+    tensor_us: Array
+    memory_bytes: Array
+    blocks: Array
+    tile_m: Array
+    tile_n: Array
+    split: Array
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """A chunk of products with what does not depend on the tile; arrays of shape (rows,)."""
+
+    m: Array
+    n: Array
+    k: Array
+    batch: Array
+    steps: Array
+    workspace_us: Array
+    memory_us: Array
+    memory_bytes: Array
+
+
+def output_bytes(dtype: str) -> float:
+    """Bytes per element of the output of products of ``dtype``: 8-bit products write 16 bits."""
+    return 4.0 if dtype in ("tf32", "fp32", "fp32-ieee") else 2.0
+
+
+def _rows(m: Array, n: Array, k: Array, batch: Array, kind: KernelKind, gpu: GpuMachine,
+          c: KernelConstants) -> _Rows:  # fmt: skip
+    weights = kind.element_bytes * kind.weight_ratio * n * k * batch
+    inputs = kind.element_bytes * m * k * batch
+    outputs = kind.output_bytes * m * n * batch
+    kept = c.l2_fraction * gpu.l2_bytes
+    once = weights + inputs + outputs
+
+    def missed(distance: Array) -> Array:
+        return np.clip((distance / kept - 1.0) / c.l2_ramp, 0.0, 1.0)
+
+    moved = weights * missed(once + (kind.weight_copies - 1.0) * weights)
+    moved += (inputs + outputs) * missed(once)
+    bandwidth = gpu.memory_bytes_s * c.hbm_efficiency * 1e-6
+    return _Rows(
+        m, n, k, batch,
+        steps=np.ceil(k / (STEP_K / 2)) / 2,
+        workspace_us=4.0 * m * n * batch / (c.workspace_gbs * 1e3),
+        memory_us=moved / bandwidth,
+        memory_bytes=moved,
+    )  # fmt: skip
+
+
+def _splits(tiles: Array, steps: Array, sms: int) -> Iterator[Array]:
+    """Ways to share K among thread blocks: not at all, half a wave, a wave, two waves."""
+    yield np.ones_like(tiles)
+    most = np.clip(steps / 4, 1.0, MAX_SPLIT)
+    wave = np.clip(np.floor(sms / tiles), 1.0, most)
+    yield wave
+    yield np.maximum(1.0, np.floor(wave / 2))
+    yield np.clip(2.0 * sms / tiles, 1.0, most)
+
+
+def _loop_us(blocks: Array, steps: Array, tile: tuple[Array, Array, Array],
+             gpu: GpuMachine, c: KernelConstants) -> Array:  # fmt: skip
+    """Multiplying and storing all tiles; ``tile`` is (step_us, store_us, resident)."""
+    step_us, store_us, resident = tile
+    filled = blocks / gpu.sms
+    waves = np.maximum(1.0, filled + c.wave_hardness * (np.ceil(filled) - filled))
+    latency = np.maximum(1.0, filled / resident) * c.step_us
+    multiply = steps * np.maximum(waves * step_us, latency)
+    store = waves * store_us
+    return np.maximum(multiply, store) + c.store_exposed * np.minimum(multiply, store)
+
+
+def _tile(kind: KernelKind, gpu: GpuMachine, c: KernelConstants) -> tuple[Array, Array, Array]:
+    """Per candidate tile, arrays (tiles, 1): step_us, store_us, resident."""
+    tm, tn = tile_shapes(gpu.architecture)
+    clocks_us = gpu.clock_hz * 1e-6
+    area = tm * tn
+    tensor = 2.0 * area * STEP_K / (kind.rate_flop_clk_sm * clocks_us * c.tensor_efficiency)
+    step_bytes = (tm + kind.weight_ratio * tn) * STEP_K * kind.element_bytes
+    step_us = np.maximum(tensor, step_bytes / (c.feed_bytes_clk * clocks_us))
+    store_us = area * kind.output_bytes / (c.store_bytes_clk * clocks_us)
+    return step_us, store_us, np.clip(RESIDENT_ELEMENTS / area, 1.0, 4.0)
+
+
+def _chunk(rows: _Rows, kind: KernelKind, gpu: GpuMachine, c: KernelConstants) -> KernelTimes:
+    tm, tn = tile_shapes(gpu.architecture)
+    tile = _tile(kind, gpu, c)
+    tiles = np.ceil(rows.m / tm) * np.ceil(rows.n / tn) * rows.batch
+    best = np.full(tiles.shape, np.inf)
+    chosen = np.ones(tiles.shape)
+    for split in _splits(tiles, rows.steps, gpu.sms):
+        loop = _loop_us(tiles * split, rows.steps / split, tile, gpu, c)
+        time = np.maximum(loop, rows.memory_us) + c.exposed * np.minimum(loop, rows.memory_us)
+        time += (split > 1.0) * (c.split_us + split * rows.workspace_us)
+        better = time < best
+        best = np.where(better, time, best)
+        chosen = np.where(better, split, chosen)
+    at = best.argmin(axis=0)
+    column = np.arange(len(rows.m))
+    time_us = c.launch_us + best[at, column]
+    tensor_us = 2.0 * rows.m * rows.n * rows.k * rows.batch / (
+        kind.rate_flop_clk_sm * gpu.sms * gpu.clock_hz * 1e-6 * c.tensor_efficiency
+    )  # fmt: skip
+    busy = np.minimum(1.0, tensor_us / time_us)
+    slow = 1.0 + c.throttle * busy * busy * tensor_us / (tensor_us + c.throttle_us)
+    return KernelTimes(
+        time_us=time_us * slow,
+        tensor_us=tensor_us * slow,
+        memory_bytes=rows.memory_bytes,
+        blocks=tiles[at, column] * chosen[at, column],
+        tile_m=tm[at, 0],
+        tile_n=tn[at, 0],
+        split=chosen[at, column],
+    )
+
+
+def kernel_times(m: Array, n: Array, k: Array, batch: Array, kind: KernelKind, gpu: GpuMachine,
+                 constants: KernelConstants) -> KernelTimes:  # fmt: skip
+    """Times of products, arrays of equal length; W (K x N) is the sparse operand, if any."""
+    parts: list[KernelTimes] = []
+    for start in range(0, len(m), CHUNK):
+        cut = slice(start, start + CHUNK)
+        rows = _rows(m[cut], n[cut], k[cut], batch[cut], kind, gpu, constants)
+        parts.append(_chunk(rows, kind, gpu, constants))
+    if not parts:
+        empty = np.zeros(0)
+        return KernelTimes(empty, empty, empty, empty, empty, empty, empty)
+    names = KernelTimes.__dataclass_fields__
+    return KernelTimes(
+        **{name: np.concatenate([getattr(p, name) for p in parts]) for name in names}
+    )

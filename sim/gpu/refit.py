@@ -1,0 +1,128 @@
+"""Fitting the shipped constants: ``python -m weft.sim.gpu.refit --data FOLDER [--out FOLDER]``.
+
+Writes one JSON per GPU and library, and one per GPU with measured power, into the package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from weft.sim.gpu.constants import ConstantSet, KernelConstants, write_constants
+from weft.sim.gpu.fit import ALL, STARTS, FitSettings, fit_constants, mape, predict_measured
+from weft.sim.gpu.kernel import KernelKind, kernel_times
+from weft.sim.gpu.machine import GpuMachine, load_gpu
+from weft.sim.gpu.measured import (
+    LINEAR_TABLES,
+    PAIR_GPUS,
+    Measured,
+    load_linear,
+    load_pairs,
+)
+from weft.sim.gpu.power import PowerSet, activity, fit_power, write_power
+from weft.sim.gpu.predict import kernel_kind
+
+__all__ = ["LINEAR_ORIGIN", "PAIR_ORIGIN", "fit_linear", "fit_pairs_side", "main"]
+
+LINEAR_ORIGIN = "ai-dynamo/aiconfigurator @ 095f58a51c4c, Apache-2.0"
+PAIR_ORIGIN = "bcacdwk/vllmbench @ 92a8ca495b1c, Apache-2.0"
+PAIR_SETTINGS = FitSettings(pull=0.02, polish=300)
+"""The paired tables are short and see few small shapes: constants unseen there stay near home."""
+
+
+def fit_linear(measured: Measured, gpu: GpuMachine) -> KernelConstants:
+    """Dense constants from a table of bf16 linear layers."""
+    return fit_constants(measured, gpu, kernel_kind(gpu, "bf16", sparse=False))
+
+
+def fit_pairs_side(measured: Measured, gpu: GpuMachine, *, sparse: bool) -> KernelConstants:
+    """Constants of one side, dense or 2:4, of a paired table."""
+    kind = kernel_kind(gpu, "bf16", sparse=sparse)
+    return fit_constants(measured, gpu, kind, STARTS, ALL, PAIR_SETTINGS)
+
+
+def _set(
+    name: str,
+    library: str,
+    measured: Measured,
+    constants: KernelConstants,
+    kind: KernelKind,
+    origin: str,
+) -> ConstantSet:
+    error = mape(predict_measured(measured, load_gpu(name), constants, kind), measured.time_us)
+    provenance: dict[str, str | int | float] = {
+        "table": measured.table,
+        "rows": len(measured),
+        "origin": origin,
+        "target": "median over independent burst runs"
+        if library == "cublas"
+        else "best algorithm, median over repeats of a shape",
+        "weight_copies": measured.weight_copies,
+        "training_mape_percent": round(error, 2),
+    }
+    return ConstantSet(name, library, constants, provenance)
+
+
+def _linear(name: str, folder: Path, out: Path) -> None:
+    gpu, measured = load_gpu(name), load_linear(folder, name)
+    kind = kernel_kind(gpu, "bf16", sparse=False)
+    constants = fit_linear(measured, gpu)
+    fitted = _set(name, "cublas", measured, constants, kind, LINEAR_ORIGIN)
+    write_constants(fitted, out / "constants" / f"{name}.cublas.json")
+    powered = measured.where(np.isfinite(measured.watts) & np.isfinite(measured.sustained_us))
+    if len(powered):
+        _power(name, powered, constants, kind, out)
+
+
+def _power(
+    name: str, measured: Measured, constants: KernelConstants, kind: KernelKind, out: Path
+) -> None:
+    gpu, ones = load_gpu(name), np.ones(len(measured))
+    times = kernel_times(measured.m, measured.n, measured.k, ones, kind, gpu, constants)
+    flop = 2.0 * measured.m * measured.n * measured.k
+    use = activity(
+        times.time_us, flop, times.memory_bytes, times.blocks, gpu.peak_flop_s("bf16"), gpu
+    )
+    provenance: dict[str, str | int | float] = {
+        "table": f"{measured.table}, columns us_vllm_0.22.0 and W_vllm_0.22.0",
+        "rows": len(measured),
+        "origin": LINEAR_ORIGIN,
+    }
+    power = PowerSet(name, fit_power(measured, use, gpu), provenance)
+    write_power(power, out / "power_constants" / f"{name}.json")
+
+
+def _pairs(name: str, folder: Path, out: Path) -> None:
+    gpu, pairs = load_gpu(name), load_pairs(folder, name)
+    sides = (("cublaslt", pairs.dense, False), ("cusparselt", pairs.sparse, True))
+    for library, measured, sparse in sides:
+        constants = fit_pairs_side(measured, gpu, sparse=sparse)
+        kind = kernel_kind(gpu, "bf16", sparse=sparse)
+        fitted = _set(name, library, measured, constants, kind, PAIR_ORIGIN)
+        write_constants(fitted, out / "constants" / f"{name}.{library}.json")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Fit every table in the folder and write the constants."""
+    parser = argparse.ArgumentParser(prog="weft.sim.gpu.refit", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the measured tables")
+    parser.add_argument("--out", type=Path, default=Path(str(resources.files("weft.sim.gpu"))))
+    parser.add_argument("--gpu", action="append", help="only this GPU (may be repeated)")
+    options = parser.parse_args(arguments)
+    wanted = options.gpu or sorted({*LINEAR_TABLES, *PAIR_GPUS})
+    for name in wanted:
+        print(f"fitting {name}", file=sys.stderr)
+        if name in LINEAR_TABLES:
+            _linear(name, options.data, options.out)
+        if name in PAIR_GPUS:
+            _pairs(name, options.data, options.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
