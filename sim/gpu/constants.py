@@ -154,18 +154,18 @@ def parse_constants(table: Mapping[str, object], where: str) -> ConstantSet:
     raw = table.get("constants")
     if not isinstance(raw, dict) or set(cast("dict[str, object]", raw)) != set(BOUNDS):
         raise ValueError(f"{where}: constants must be a table of exactly {', '.join(BOUNDS)}")
-    numbers = cast("dict[str, float]", raw)
+    numbers = cast("dict[str, object]", raw)
     for name, value in numbers.items():
         low, high = BOUNDS[name]
-        if (
-            not isinstance(value, int | float)
-            or not math.isfinite(value)
-            or not low <= value <= high
-        ):  # pyright: ignore[reportUnnecessaryIsInstance]
+        good = isinstance(value, int | float) and math.isfinite(value)
+        if not good or not low <= cast("float", value) <= high:
             raise ValueError(f"{where}: {name} is {value!r}; it must be {low:g} to {high:g}")
     provenance = cast("dict[str, str | int | float]", table.get("provenance") or {})
     return ConstantSet(
-        str(table["gpu"]), str(table["library"]), KernelConstants(**numbers), provenance
+        str(table["gpu"]),
+        str(table["library"]),
+        KernelConstants(**cast("dict[str, float]", raw)),
+        provenance,
     )
 
 
