@@ -6,7 +6,7 @@ earlier item stores) must stand between the loads that may run ahead and those t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from weft.mapper.geometry import Problem, Region
@@ -24,7 +24,7 @@ from weft.sim.program import (
     Work,
 )
 
-__all__ = ["Fused", "Gate", "emit_fence", "emit_gate", "emit_product", "emit_stream", "repeat"]
+__all__ = ["Fused", "Gate", "emit_fence", "emit_product", "emit_stream", "gate_load", "tile_loop"]
 
 Make = Callable[[bool], list[Node]]
 
@@ -49,9 +49,21 @@ class Fused:
     stores: int = 1
 
 
-def emit_gate() -> Node:
-    """Loads after this wait for the STORED token of an earlier item."""
-    return Instruction(Queue.LOAD, Sync(), (Channel.STORED,), ())
+def gate_load(nodes: Sequence[Node], ahead: int = 0) -> list[Node]:
+    """The same nodes, a load waiting for the STORED token of an earlier item.
+
+    ``ahead`` loads go before the one that waits; they all stand outside loops.
+    """
+    loads = [
+        position
+        for position, node in enumerate(nodes)
+        if isinstance(node, Instruction) and node.queue is Queue.LOAD
+    ]
+    gated = list(nodes)
+    load = gated[loads[ahead]]
+    assert isinstance(load, Instruction)
+    gated[loads[ahead]] = replace(load, waits=(*load.waits, Channel.STORED))
+    return gated
 
 
 def emit_fence() -> Node:
@@ -61,8 +73,6 @@ def emit_fence() -> Node:
 
 def repeat(count: int, make: Make, first: bool) -> list[Node]:
     """``count`` iterations of ``make(first)``, the first one apart if it is special."""
-    if count == 0:
-        return []
     if count == 1:
         return make(first)
     if first:
@@ -76,7 +86,9 @@ def _tiles(size: int, tile: int) -> list[tuple[int, int]]:
     return full + ([(1, size % tile)] if size % tile else [])
 
 
-def _each(size: int, tile: int, make: Callable[[int, bool], list[Node]], first: bool) -> list[Node]:
+def tile_loop(
+    size: int, tile: int, make: Callable[[int, bool], list[Node]], first: bool
+) -> list[Node]:
     """All tiles along an axis in order."""
     nodes: list[Node] = []
     for count, units in _tiles(size, tile):
@@ -95,9 +107,9 @@ class _Emitter:
 
     def product(self) -> list[Node]:
         batches = self.problem.batch // self.tiling.batch
-        gated = self.gate.needed
-        nodes: list[Node] = [emit_gate()] if gated and not self.gate.ahead else []
-        return nodes + repeat(batches, self._outer_loop, gated and bool(self.gate.ahead))
+        nodes = repeat(batches, self._outer_loop, self.gate.needed)
+        # The operand that may run ahead is loaded first; the gate is on what follows it.
+        return gate_load(nodes, 1 if self.gate.ahead else 0) if self.gate.needed else nodes
 
     @property
     def _inner(self) -> str:
@@ -115,86 +127,70 @@ class _Emitter:
             return region, Channel.LEFT_FULL, Channel.LEFT_FREE
         return region, Channel.RIGHT_FULL, Channel.RIGHT_FREE
 
-    def _load(self, axis: str, sizes: dict[str, int], first: bool) -> list[Node]:
+    def _load(self, axis: str, sizes: dict[str, int]) -> Node:
         region, full, free = self._side(axis)
         buffer = "left" if full is Channel.LEFT_FULL else "right"
         work = Transfer(_whole_runs(self.problem, region, self.tiling.batch, sizes), buffer)
-        load = Instruction(Queue.LOAD, work, (free,), (full,))
-        ahead = "left" if axis == "m" else "right"
-        if first and self.gate.ahead == ahead:
-            return [load, emit_gate()]
-        return [load]
+        return Instruction(Queue.LOAD, work, (free,), (full,))
 
-    def _loads(self, axes: list[str], sizes: dict[str, int], first: bool) -> list[Node]:
-        """Loads of several operands, the one that may run ahead of the gate leading."""
-        ahead = "m" if self.gate.ahead == "left" else "n"
-        ordered = sorted(axes, key=lambda axis: axis != ahead)
-        return [node for axis in ordered for node in self._load(axis, sizes, first)]
+    @property
+    def _leader(self) -> str:
+        """The axis whose operand is loaded first: the one that may run ahead of the gate."""
+        return "m" if self.gate.ahead == "left" else "n"
 
     def _outer_loop(self, first: bool) -> list[Node]:
         axis = self.tiling.outer
         size: int = getattr(self.problem, axis).size
-        return _each(size, self.tiling.size(axis), self._outer, first)
+        return tile_loop(size, self.tiling.size(axis), self._outer, first)
 
     def _outer(self, units: int, first: bool) -> list[Node]:
         axis, inner = self.tiling.outer, self._inner
         size: int = getattr(self.problem, inner).size
         tile = self.tiling.size(inner)
         if not self._resident:
-            return _each(size, tile, lambda u, one: self._tile({axis: units, inner: u}, one), first)
+            return tile_loop(
+                size, tile, lambda u, one: self._tile({axis: units, inner: u}, one), first
+            )
         k = self.problem.k.size
         _, full, free = self._side(axis)
-        # Where the gate lets only the inner operand run ahead, its first load must lead.
-        leads = not first or self.gate.ahead == ("left" if axis == "m" else "right")
+        leads = not first or not self.gate.ahead or axis == self._leader
         own = {axis: units, inner: 0, "k": k}
         wait = Instruction(Queue.STCE, Sync(), (full,), ())
         release = Instruction(Queue.STCE, Sync(), (), (free,))
-        if leads:
-            head = [*self._load(axis, own, first), wait]
-            first = False
-        else:
-            head = []
+        head = [self._load(axis, own), wait] if leads else []
 
         def tile_of(u: int, one: bool) -> list[Node]:
             sizes = {axis: units, inner: u, "k": k}
-            if not one:
-                return self._tile(sizes, False)
-            return [
-                *self._load(inner, sizes, True),
-                *self._load(axis, own, False),
-                wait,
-                *self._compute(sizes, []),
-                *self._finish(sizes),
-            ]
+            if leads or not one:
+                return self._tile(sizes, one)
+            loads = [self._load(inner, sizes), self._load(axis, own)]
+            return [*loads, wait, *self._compute(sizes), *self._finish(sizes)]
 
-        return [*head, *_each(size, tile, tile_of, first), release]
+        return [*head, *tile_loop(size, tile, tile_of, first), release]
 
     def _tile(self, sizes: dict[str, int], first: bool) -> list[Node]:
         """One output tile: its reduction, then what happens to it."""
         if self._resident:
             inner = self._inner
             sizes = {**sizes, "k": self.problem.k.size}
-            return [
-                *self._load(inner, sizes, first),
-                *self._compute(sizes, []),
-                *self._finish(sizes),
-            ]
+            return [self._load(inner, sizes), *self._compute(sizes), *self._finish(sizes)]
 
         def step(k: int, one: bool) -> list[Node]:
             at = {**sizes, "k": k}
             matmuls = self._matmuls(at, ["m", "n"], [], [], accumulate=not one)
-            return [*self._loads(["m", "n"], at, one and first), *matmuls]
+            follower = "n" if self._leader == "m" else "m"
+            return [self._load(self._leader, at), self._load(follower, at), *matmuls]
 
         return [
             Instruction(Queue.STCE, Sync(), (Channel.OUT_FREE,), ()),
-            *_each(self.problem.k.size, self.tiling.k, step, True),
+            *tile_loop(self.problem.k.size, self.tiling.k, step, True),
             Instruction(Queue.STCE, Sync(), (), (self._out_channel,)),
             *self._finish(sizes),
         ]
 
-    def _compute(self, sizes: dict[str, int], waits: list[Channel]) -> list[Node]:
+    def _compute(self, sizes: dict[str, int]) -> list[Node]:
         """The matmuls of a tile whose outer operand is on chip."""
-        return self._matmuls(sizes, [self._inner], [*waits, Channel.OUT_FREE], [self._out_channel])
+        return self._matmuls(sizes, [self._inner], [Channel.OUT_FREE], [self._out_channel])
 
     def _matmuls(
         self,
@@ -303,8 +299,8 @@ def emit_stream(
             )
         return nodes
 
-    gated: list[Node] = [emit_gate()] if gate.needed else []
-    return tuple(gated + _each(elements, chunk, one, False))
+    nodes = tile_loop(elements, chunk, one, gate.needed)
+    return tuple(gate_load(nodes) if gate.needed else nodes)
 
 
 def _share(total: int, part: int, whole: int) -> int:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from weft.mapper.emit import Fused, Gate, emit_fence, emit_gate, emit_stream
+from weft.mapper.emit import Fused, Gate, emit_fence, emit_stream, gate_load, tile_loop
 from weft.mapper.fuse import Group, Item, VectorCost, group_items, vector_cost
 from weft.mapper.schedule import Pick, Scheduler, start_tokens
 from weft.sim.machine import Machine
 from weft.sim.program import (
     Channel,
     Instruction,
-    Loop,
     Node,
     Program,
     Queue,
@@ -34,11 +33,15 @@ WEIGHT_BYTES = 2
 
 @dataclass(frozen=True)
 class Planned:
-    """One segment of the program: the workload items it runs, and how the product was tiled."""
+    """One segment of the program: the workload items it runs, and how the product was tiled.
+
+    ``alone`` is, for an update that also makes layouts, the same body without them.
+    """
 
     items: tuple[Item, ...]
     pick: Pick | None
     segment: Segment
+    alone: tuple[Node, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -132,13 +135,10 @@ class _Planner:
             chunk = min(
                 chunk, self._chunk(op.elements, WEIGHT_BYTES * op.elements, buffers.mask_bytes)
             )
-        nodes: list[Node] = [emit_gate()] if gated else []
-        full, rest = divmod(op.elements, chunk)
-        if full:
-            nodes.append(Loop(full, tuple(_update_chunk(op, masks, chunk, state))))
-        if rest:
-            nodes += _update_chunk(op, masks, rest, state)
-        return tuple(nodes)
+        nodes = tile_loop(
+            op.elements, chunk, lambda size, _: _update_chunk(op, masks, size, state), gated
+        )
+        return tuple(gate_load(nodes) if gated else nodes)
 
     def _chunk(self, elements: int, widest_bytes: int, bank_bytes: int) -> int:
         """Elements per chunk: what a bank holds of the widest stream, in whole lane rounds."""
@@ -229,6 +229,7 @@ def make_plan(workload: Workload, scheduler: Scheduler) -> Plan:
         head = items[group.head]
         gated = waits.gated[index]
         pick: Pick | None = None
+        alone: tuple[Node, ...] | None = None
         if isinstance(head, Product):
             pick, body = planner.product(items, group, head, gated)
         elif isinstance(head, VectorOp):
@@ -238,11 +239,12 @@ def make_plan(workload: Workload, scheduler: Scheduler) -> Plan:
         else:
             masks = tuple(m for m in (items[p] for p in group.tail) if isinstance(m, MaskWork))
             body = planner.update(head, masks, gated)
+            alone = planner.update(head, (), gated) if masks else None
         if index in waits.fenced:
             body = planner.fenced(body)
         name = head.name if isinstance(head, MaskWork) else f"{head.name}:{head.stage}"
         members = tuple(items[position] for position in group.members)
-        planned.append(Planned(members, pick, Segment(name, body)))
+        planned.append(Planned(members, pick, Segment(name, body), alone))
     tokens = start_tokens(scheduler.machine, scheduler.switches)
     program = Program(tuple(part.segment for part in planned), tokens)
     return Plan(workload, scheduler.machine, tuple(planned), program)

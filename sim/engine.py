@@ -45,6 +45,8 @@ _MEMORY_CHANNELS = {
     Channel.VOUT_FREE,
     Channel.MASK_OUT_FREE,
 }
+_STCE_FREE = {int(Channel.LEFT_FREE), int(Channel.RIGHT_FREE)}
+_OPERANDS = 2
 _PATIENCE = 12  # stepped iterations without a repeat before drift is looked for
 _PERIODS = (1, 2, 3, 4, 6)  # drift periods tried
 
@@ -125,6 +127,7 @@ class _State:
     last: list[int]
     tokens: list[list[_Token]]
     stalls: list[int]
+    late: int = 0  # how many of the next loads come late because another unit held the queue
     stepped: int = 0
     record: list[tuple[int, ...]] | None = None
     slices: list[tuple[_Step, int, int, int]] | None = None
@@ -224,6 +227,7 @@ class _Effect:
     times: tuple[int, ...]
     tokens: tuple[tuple[_Token, ...], ...]
     stalls: tuple[int, ...]
+    late: int
 
     @classmethod
     def between(cls, block: _Block, state: _State, base: int) -> _Effect:
@@ -233,7 +237,7 @@ class _Effect:
             tuple((time - base, blame) for time, blame in state.tokens[channel])
             for channel in block.channels
         )
-        return cls(tuple(times), tokens, tuple(state.stalls))
+        return cls(tuple(times), tokens, tuple(state.stalls), state.late)
 
     def apply(self, block: _Block, state: _State, base: int) -> None:
         half = len(block.queues)
@@ -243,6 +247,7 @@ class _Effect:
         for channel, tokens in zip(block.channels, self.tokens, strict=True):
             state.tokens[channel] = [(time + base, blame) for time, blame in tokens]
         state.stalls = [a + b for a, b in zip(state.stalls, self.stalls, strict=True)]
+        state.late = self.late
 
 
 def _start(program: Program) -> _State:
@@ -261,7 +266,7 @@ def _by_queue(stalls: list[int]) -> tuple[tuple[int, ...], ...]:
 def _key(block: _Block, state: _State) -> tuple[int, tuple[int, ...]]:
     """The touched state relative to its base, as one flat tuple with blames."""
     base = state.free[block.queues[0]]
-    flat: list[int] = []
+    flat: list[int] = [state.late]
     for queue in block.queues:
         flat.append(state.free[queue] - base)
         flat.append(state.last[queue] - base)
@@ -299,10 +304,26 @@ def _execute(step: _Step, state: _State) -> None:
         record.append(tuple(contenders))
         record.append((state.last[queue], finish))
     state.last[queue] = max(state.last[queue], finish)
-    # A load that waited for a result passes the blame on to whoever waits for the load.
-    passed = blame if queue == Queue.LOAD and blame == Cause.DEPENDENCY else _NO_BLAME
+    passed = _NO_BLAME
+    if queue == Queue.LOAD:
+        passed = _blame_of_load(step, state, blame)
     for channel in step.signals:
         state.tokens[channel].append((finish, passed))
+
+
+def _blame_of_load(step: _Step, state: _State, blame: int) -> int:
+    """What a load's consumer should blame: a load that waited for a result, or for the pace of
+    WUVE or SORE, makes the two operands behind it late too.
+    """
+    if blame == Cause.DEPENDENCY:
+        state.late = _OPERANDS
+        return int(Cause.DEPENDENCY)
+    if blame == _NO_BLAME and state.late:
+        state.late -= 1
+        return int(Cause.DEPENDENCY)
+    paced = blame == Cause.BUFFER and not _STCE_FREE.isdisjoint(step.waits)
+    state.late = _OPERANDS if blame == Cause.BUFFER and not paced else 0
+    return _NO_BLAME
 
 
 def _run_nodes(nodes: tuple[_Step | _Block, ...], state: _State) -> None:
@@ -371,7 +392,7 @@ def _vector(block: _Block, state: _State) -> tuple[list[int], list[int]]:
     """Times and blames of the touched state, in a fixed order."""
     times = [state.free[queue] for queue in block.queues]
     times += [state.last[queue] for queue in block.queues]
-    blames: list[int] = []
+    blames: list[int] = [state.late]
     for channel in block.channels:
         for time, blame in state.tokens[channel]:
             times.append(time)

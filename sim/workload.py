@@ -111,9 +111,18 @@ class Product:
         return self.m * self.k * self.n * self.batch
 
     @property
+    def reduction_channels(self) -> int:
+        """Elements of the reduction among which N:M groups are formed: k, per kernel tap."""
+        if self.convolution is None or self.stage is Stage.WU:
+            return self.k
+        return self.k // (self.convolution.kernel[0] * self.convolution.kernel[1])
+
+    @property
     def macs_done(self) -> int:
         """Multiply-accumulates left after skipping zeros, padding of the last group included."""
-        return self.m * self.pattern.kept(self.k) * self.n * self.batch
+        channels = self.reduction_channels
+        kept = self.pattern.kept(channels) * (self.k // channels)
+        return self.m * kept * self.n * self.batch
 
     def with_sparsity(self, operand: str, pattern: Pattern) -> Product:
         """The same product with ``operand`` ("left" or "right") N:M sparse along K."""
