@@ -41,6 +41,16 @@ UPDATE_PASSES = {"sgd": 2, "sgd-momentum": 4, "adam": 12, "adamw": 14}
 """Lane operations per weight: multiplies, adds, and for Adam a root and a division of 2 each."""
 
 
+def larger(a: int, b: int) -> int:
+    """The maximum, written so that integer arrays pass through too."""
+    return (a + b + abs(a - b)) // 2
+
+
+def ceil_div(a: int, b: int) -> int:
+    """a / b rounded up, for integers and integer arrays."""
+    return -(-a // b)
+
+
 @dataclass(frozen=True)
 class Duration:
     """Cycles from an instruction's start."""
@@ -77,7 +87,7 @@ def os_pass(array: Array, steps: int) -> PassTiming:
     issue = steps * array.interleave
     skew = array.rows - 1 + array.cols - 1
     pipeline = 1 + array.multiplier_stages + array.adder_stages
-    return PassTiming(issue + skew + pipeline + drain, max(issue, drain), issue)
+    return PassTiming(issue + skew + pipeline + drain, larger(issue, drain), issue)
 
 
 def ws_pass(array: Array, vectors: int, words: int) -> PassTiming:
@@ -91,16 +101,16 @@ def ws_pass(array: Array, vectors: int, words: int) -> PassTiming:
     hop = (words - 1) * array.interleave + array.adder_stages
     skew = (array.rows - 1) * hop + array.cols - 1
     pipeline = 1 + array.multiplier_stages + array.adder_stages
-    return PassTiming(fill + stream + skew + pipeline, max(stream, fill), stream)
+    return PassTiming(fill + stream + skew + pipeline, larger(stream, fill), stream)
 
 
 def matmul_passes(array: Array, work: Matmul) -> int:
     """Array passes of one instruction; edges are padded to whole passes."""
     if work.dataflow is Dataflow.OS:
         width = array.cols * (array.interleave if work.interleaved else 1)
-        return work.batch * -(-work.rows // array.rows) * -(-work.columns // width)
+        return work.batch * ceil_div(work.rows, array.rows) * ceil_div(work.columns, width)
     groups = work.depth if work.pattern.is_dense else work.groups
-    return work.batch * -(-groups // array.rows) * -(-work.columns // array.cols)
+    return work.batch * ceil_div(groups, array.rows) * ceil_div(work.columns, array.cols)
 
 
 def pass_timing(array: Array, work: Matmul) -> PassTiming:
@@ -125,7 +135,7 @@ def matmul_issue_cycles(array: Array, work: Matmul) -> int:
 
 def transfer_beats(work: Transfer, bytes_per_cycle: int) -> int:
     """Bus beats of a transfer: every run starts on a beat of its own."""
-    return sum(count * -(-size // bytes_per_cycle) for count, size in work.runs)
+    return sum(count * ceil_div(size, bytes_per_cycle) for count, size in work.runs)
 
 
 def duration(instruction: Instruction, machine: Machine) -> Duration:
@@ -142,14 +152,16 @@ def duration(instruction: Instruction, machine: Machine) -> Duration:
         case Matmul():
             cycles = matmul_cycles(machine.array, work)
         case Reduce():
-            rounds = -(-work.groups // machine.sore.lanes)
+            rounds = ceil_div(work.groups, machine.sore.lanes)
             cycles = rounds * work.pattern.m + machine.sore.pipeline_cycles
         case Update():
-            rounds = -(-work.elements // machine.wuve.lanes)
+            rounds = ceil_div(work.elements, machine.wuve.lanes)
             cycles = rounds * UPDATE_PASSES[work.optimizer] + machine.wuve.pipeline_cycles
         case Vector():
-            rounds = -(-work.elements // machine.wuve.lanes)
+            rounds = ceil_div(work.elements, machine.wuve.lanes)
             cycles = rounds * work.passes + machine.wuve.pipeline_cycles
         case _:
             cycles = SYNC_CYCLES
+            if instruction.queue is Queue.STORE:
+                return Duration(cycles, cycles + machine.memory.write_latency_cycles)
     return Duration(cycles, cycles)
