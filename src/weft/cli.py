@@ -1,0 +1,243 @@
+"""The ``weft`` command. Everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="weft",
+    help="What one training run costs, with this sparsity recipe, on this machine, and why.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Recipe = Annotated[str, typer.Option(help="A name of `weft recipes`, or from-weights.")]
+PatternOption = Annotated[str, typer.Option(help="N:M, for example 2:8.", metavar="N:M")]
+Hardware = Annotated[str, typer.Option(help="A name of `weft hardware`, or a .toml file.")]
+Batch = Annotated[int | None, typer.Option(help="Samples per step (zoo models).")]
+Input = Annotated[str | None, typer.Option(metavar="C,H,W|T", help="Shape of one sample.")]
+Steps = Annotated[int, typer.Option(help="Training steps to price.")]
+Optimizer = Annotated[str, typer.Option(help="sgd, sgd-momentum, adam or adamw.")]
+Without = Annotated[
+    str,
+    typer.Option(
+        help="Features to turn off, comma-separated: interleave, pregeneration, "
+        "offline-scheduling, double-buffering."
+    ),
+]
+Skip = Annotated[str, typer.Option(help="Layers to keep dense, comma-separated.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for the run.", metavar="DIR")]
+Json = Annotated[str | None, typer.Option(help="JSON to a file, or - for stdout.", metavar="FILE")]
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print it.")] = False) -> None:
+    """Entry point; subcommands do the work."""
+    if version:
+        import weft
+
+        typer.echo(weft.__version__)
+        raise typer.Exit
+
+
+@app.command()
+def simulate(
+    model: Annotated[str, typer.Argument(help="Zoo name, package.module:callable or file.py:…")],
+    recipe: Recipe = "dense",
+    pattern: PatternOption = "",
+    hardware: Hardware = "sat-vcu1525",
+    batch: Batch = None,
+    input: Input = None,  # noqa: A002 - the name of the option
+    steps: Steps = 1,
+    optimizer: Optimizer = "sgd-momentum",
+    without: Without = "",
+    skip: Skip = "",
+    dense_stem: Annotated[bool, typer.Option(help="Keep the first layer dense.")] = True,
+    dense_classifier: Annotated[bool, typer.Option(help="Keep the last layer dense.")] = True,
+    out: Out = None,
+    json: Json = None,
+) -> None:
+    """Simulate training a model, and say what it costs and why."""
+    from weft.commands import run_simulate
+    from weft.simulation import Settings
+
+    settings = Settings(
+        recipe=recipe,
+        pattern=pattern,
+        hardware=hardware,
+        steps=steps,
+        optimizer=optimizer,
+        without=without,
+        skip=_names(skip),
+        dense_stem=dense_stem,
+        dense_classifier=dense_classifier,
+    )
+    run_simulate(model, batch, _shape(input), settings, out, json)
+
+
+@app.command()
+def compare(
+    models: Annotated[list[str], typer.Argument(help="Models, as for simulate.")],
+    recipe: Annotated[list[str] | None, typer.Option(help="Recipes; dense is always run.")] = None,
+    pattern: Annotated[list[str] | None, typer.Option(metavar="N:M")] = None,
+    hardware: Annotated[list[str] | None, typer.Option(help="Machines.")] = None,
+    batch: Batch = None,
+    input: Input = None,  # noqa: A002 - the name of the option
+    steps: Steps = 1,
+    optimizer: Optimizer = "sgd-momentum",
+    without: Without = "",
+    out: Out = None,
+    json: Json = None,
+) -> None:
+    """Run a grid of models, recipes, patterns and machines, and set them side by side."""
+    from weft.commands import Grid, run_compare
+    from weft.simulation import Settings
+
+    grid = Grid(
+        tuple(models),
+        tuple(recipe or ["dense"]),
+        tuple(pattern or [""]),
+        tuple(hardware or ["sat-vcu1525"]),
+    )
+    base = Settings(steps=steps, optimizer=optimizer, without=without)
+    run_compare(grid, batch, _shape(input), base, out, json)
+
+
+@app.command()
+def predict(
+    products: Annotated[Path, typer.Argument(help="CSV with m,n,k[,batch,dtype,sparsity].")],
+    hardware: Hardware = "sat-vcu1525",
+    out: Annotated[Path | None, typer.Option(help="CSV to write; default stdout.")] = None,
+) -> None:
+    """Fill a table of matrix products with their time on a machine."""
+    from weft.prediction import predict_table
+
+    predict_table(products, hardware, out)
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
+    format: Annotated[str, typer.Option(help="html, md, csv, parquet or png.")] = "html",  # noqa: A002
+    out: Annotated[Path | None, typer.Option(help="File to write.")] = None,
+) -> None:
+    """Build a run's report again, or merge several runs into one comparison."""
+    from weft.commands import run_report
+
+    run_report(runs, format, out)
+
+
+@app.command()
+def hardware(
+    name: Annotated[str | None, typer.Argument(help="Show this machine's file.")] = None,
+) -> None:
+    """List the machines, or show one with its sources."""
+    from weft.listing import show_hardware
+
+    show_hardware(name)
+
+
+@app.command("models")
+def list_models() -> None:
+    """List the models that ship with weft."""
+    from weft.listing import show_models
+
+    show_models()
+
+
+@app.command("recipes")
+def list_recipes() -> None:
+    """List the sparse training recipes."""
+    from weft.listing import show_recipes
+
+    show_recipes()
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _shape(text: str | None) -> tuple[int, ...] | None:
+    """Read ``C,H,W`` or ``T``."""
+    if text is None:
+        return None
+    try:
+        shape = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        shape = ()
+    if len(shape) not in (1, 3) or min(shape, default=0) < 1:
+        raise ValueError(f"--input is {text!r}; it must be C,H,W or T, all positive")
+    return shape
+
+
+def _spread(arguments: list[str]) -> list[str]:
+    """Let options of ``compare`` take several values, as if the option were repeated."""
+    if not arguments or arguments[0] != "compare":
+        return arguments
+    spread: list[str] = []
+    option = ""
+    fresh = False
+    for argument in arguments:
+        if argument.startswith("-"):
+            option = argument if argument in ("--recipe", "--pattern", "--hardware") else ""
+            fresh = True
+        elif option and not fresh:
+            spread.append(option)
+        else:
+            fresh = False
+        spread.append(argument)
+    return spread
+
+
+def main() -> None:
+    """Run the command line; a user's mistake is one line on stderr and exit status 2."""
+    import click
+
+    try:
+        status = app(_spread(sys.argv[1:]), standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as help_:
+        sys.exit(_complain_or_help(help_))
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except (KeyboardInterrupt, click.Abort):
+        _fail("interrupted; nothing half-written is left")
+    except BrokenPipeError:
+        from weft.output import silence_stdout
+
+        silence_stdout()
+        sys.exit(0)
+    except (ValueError, OSError) as error:
+        if not _is_ours(error):
+            raise
+        _fail(str(error))
+    else:
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _complain_or_help(error: Exception) -> int:
+    typer.echo(str(error), err=False)
+    return 0
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Errors raised by weft's own code, and the system's; others are bugs and keep a traceback."""
+    if isinstance(error, OSError):
+        return True
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is None or trace.tb_frame.f_globals.get("__name__", "").startswith("weft")
+
+
+def _fail(message: str) -> None:
+    line = " ".join(message.split())
+    print(f"weft: {line}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,185 @@
+"""What the subcommands do once their options are read."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product as cross
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weft.output import check_folder, write_json
+from weft.sim.results import RunResult
+from weft.simulation import Run, Settings, simulate_workload, trace_workload
+from weft.subject import find_subject
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from weft.sim.workload import Workload
+
+__all__ = ["Grid", "run_compare", "run_report", "run_simulate"]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What ``compare`` runs: every combination."""
+
+    models: tuple[str, ...]
+    recipes: tuple[str, ...]
+    patterns: tuple[str, ...]
+    hardware: tuple[str, ...]
+
+    def settings(self, base: Settings) -> Iterator[Settings]:
+        """Settings of one model's runs, dense first on each machine."""
+        for machine in self.hardware:
+            seen: set[tuple[str, str]] = set()
+            for recipe, pattern in cross(("dense", *self.recipes), self.patterns):
+                key = (recipe, "" if recipe == "dense" else pattern)
+                if key not in seen:
+                    seen.add(key)
+                    yield dataclasses.replace(base, recipe=recipe, pattern=key[1], hardware=machine)
+
+
+def run_simulate(
+    model: str,
+    batch: int | None,
+    input_shape: tuple[int, ...] | None,
+    settings: Settings,
+    out: Path | None,
+    json_target: str | None,
+) -> None:
+    """``weft simulate``."""
+    if out is not None:
+        check_folder(out)
+    check_settings(settings)
+    run = _simulate_subject(model, batch, input_shape, settings)
+    if json_target is not None:
+        write_json(run.result.to_json(), json_target)
+    if json_target != "-":
+        _show(run.result)
+    if out is not None:
+        run.report(out)
+        _tell(f"run folder: {out}  (report: {out / 'report.html'})")
+
+
+def check_settings(settings: Settings) -> None:
+    """Find what is wrong with the settings before the model is traced."""
+    from weft.simulation import resolve
+
+    resolve(settings)
+
+
+def _simulate_subject(
+    model: str, batch: int | None, input_shape: tuple[int, ...] | None, settings: Settings
+) -> Run:
+    if settings.recipe == "from-weights":
+        from weft.simulation import simulate
+
+        subject = find_subject(model, batch, input_shape)
+        built = subject.build()
+        return simulate(*built, name=subject.name, **dataclasses.asdict(settings))
+    workload = _trace(model, batch, input_shape, settings.optimizer)
+    return simulate_workload(workload, settings, provenance=_provenance())
+
+
+def _trace(
+    model: str, batch: int | None, input_shape: tuple[int, ...] | None, optimizer: str
+) -> Workload:
+    subject = find_subject(model, batch, input_shape)
+    return trace_workload(subject.build, optimizer=optimizer, name=subject.name)
+
+
+def _provenance() -> dict[str, str]:
+    import platform
+
+    return {
+        "command": " ".join(["weft", *sys.argv[1:]]),
+        "python": platform.python_version(),
+        "validated": "engine equals stepwise execution of the same program (tests, random programs)",
+    }
+
+
+def run_compare(
+    grid: Grid,
+    batch: int | None,
+    input_shape: tuple[int, ...] | None,
+    base: Settings,
+    out: Path | None,
+    json_target: str | None,
+) -> None:
+    """``weft compare``."""
+    if out is not None:
+        check_folder(out)
+    for settings in grid.settings(base):
+        check_settings(settings)
+    results: list[RunResult] = []
+    for model in grid.models:
+        workload = _trace(model, batch, input_shape, base.optimizer)
+        for settings in grid.settings(base):
+            run = simulate_workload(workload, settings, provenance=_provenance())
+            results.append(run.result)
+            if out is not None:
+                run.report(out / _folder_name(run.result))
+    if json_target is not None:
+        write_json([result.to_json() for result in results], json_target)
+    if json_target != "-":
+        _show_comparison(results)
+    if out is not None:
+        _write_comparison(results, out)
+
+
+def _folder_name(result: RunResult) -> str:
+    parts = [result.model, result.recipe, result.pattern, result.hardware]
+    return "-".join(part.replace(":", "_").replace("/", "_") for part in parts if part)
+
+
+def _write_comparison(results: list[RunResult], out: Path) -> None:
+    from weft.reports.compare import export
+
+    target = out / "report.html"
+    export(results, "html", target)
+    _tell(f"report: {target}")
+
+
+def run_report(folders: list[Path], format_: str, out: Path | None) -> None:
+    """``weft report``."""
+    from weft.reports.compare import export
+    from weft.reports.folder import read_run
+
+    runs = [read_run(folder) for folder in folders]
+    target = out or folders[0] / f"report.{format_}"
+    export(runs, format_, target)
+    _tell(f"report: {target}")
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(file=sys.stdout)
+
+
+def _show(result: RunResult) -> None:
+    from weft.reports.terminal import summary_table
+
+    console = _console()
+    for part in summary_table(result):
+        console.print(part)
+
+
+def _show_comparison(results: list[RunResult]) -> None:
+    from weft.reports.terminal import compare_table
+
+    console = _console()
+    for part in _as_parts(compare_table(results)):
+        console.print(part)
+
+
+def _as_parts(found: Any) -> list[Any]:
+    return list(found) if isinstance(found, list | tuple) else [found]
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)

@@ -1,0 +1,66 @@
+"""What there is: machines, models, recipes, each on a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = ["show_hardware", "show_models", "show_recipes"]
+
+
+def show_hardware(name: str | None) -> None:
+    """List machines, or print one's file, whose comments say where every field comes from."""
+    from weft.sim.gpu.machine import gpu_names, is_gpu
+    from weft.sim.machine import load_machine, machine_names, machine_text
+
+    if name is not None:
+        print(_gpu_text(name) if is_gpu(name) else machine_text(name), end="")
+        return
+    rows = [(known, load_machine(known).summary) for known in machine_names()]
+    rows += [(known, "GPU, kernel cost model") for known in gpu_names()]
+    _print_table(("machine", "summary"), rows)
+
+
+def _gpu_text(name: str) -> str:
+    import importlib.resources
+
+    folder = importlib.resources.files("weft.sim.gpu") / "machines"
+    return (folder / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def show_models() -> None:
+    """List the zoo with published parameter counts and default inputs."""
+    from weft.models import ZOO
+
+    rows = [
+        (
+            model.name,
+            f"{model.parameters:,}",
+            "x".join(str(size) for size in (model.default_batch, *model.default_input)),
+            model.summary,
+        )
+        for model in ZOO.values()
+    ]
+    _print_table(("model", "parameters", "default input", "summary"), rows)
+
+
+def show_recipes() -> None:
+    """List the recipes and which operand each makes sparse."""
+    from weft.models import RECIPES
+
+    rows = [
+        (
+            recipe.name,
+            ", ".join(f"{rule.stage}: {rule.operand}" for rule in recipe.at(0).rules) or "-",
+            recipe.summary,
+        )
+        for recipe in RECIPES.values()
+    ]
+    _print_table(("recipe", "sparse at step 0", "summary"), rows)
+
+
+def _print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    table = [header, *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
+    for row in table:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        print("  ".join(cells).rstrip())

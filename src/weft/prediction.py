@@ -1,0 +1,114 @@
+"""``weft predict``: a table of products in, the same table with their cost out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["ProductRow", "predict_table", "read_products"]
+
+_COLUMNS = ("m", "n", "k", "batch", "dtype", "sparsity")
+
+
+@dataclass(frozen=True)
+class ProductRow:
+    """One product of the table; ``sparsity`` is "dense" or N:M."""
+
+    m: int
+    n: int
+    k: int
+    batch: int
+    sparsity: str
+
+
+def read_products(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Columns and rows of the CSV file.
+
+    Raises:
+        ValueError: no such file, a column missing or unknown text; the line is named.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read {path}: {error}") from error
+    reader = csv.DictReader(io.StringIO(text))
+    columns = list(reader.fieldnames or [])
+    missing = [name for name in ("m", "n", "k") if name not in columns]
+    if missing:
+        raise ValueError(
+            f"{path} lacks column {missing[0]!r}; needed: m,n,k[,batch,dtype,sparsity]"
+        )
+    return columns, list(reader)
+
+
+def parse_row(path: Path, line: int, row: dict[str, str]) -> ProductRow:
+    """One row as numbers; ``line`` is its line in the file."""
+    sizes: dict[str, int] = {}
+    for name in ("m", "n", "k", "batch"):
+        text = (row.get(name) or ("1" if name == "batch" else "")).strip()
+        if not text.isdigit() or int(text) < 1:
+            raise ValueError(
+                f"{path} line {line}: {name} is {text!r}; it must be a positive number"
+            )
+        sizes[name] = int(text)
+    return ProductRow(**sizes, sparsity=(row.get("sparsity") or "dense").strip())
+
+
+def predict_table(path: Path, hardware: str, out: Path | None) -> None:
+    """Predict every product of a CSV file on ``hardware``: cycles on SAT, microseconds on a GPU."""
+    from weft.sim.gpu.machine import is_gpu
+
+    if is_gpu(hardware):
+        from weft.sim.gpu.predict import predict_file
+
+        predict_file(path, hardware, out)
+        return
+    columns, rows = read_products(path)
+    products = [parse_row(path, line, row) for line, row in enumerate(rows, start=2)]
+    cycles = sat_cycles(products, hardware)
+    table = [{**row, "cycles": str(count)} for row, count in zip(rows, cycles, strict=True)]
+    _write(columns, table, out)
+
+
+def sat_cycles(products: Sequence[ProductRow], hardware: str) -> list[int]:
+    """Cycles of each product alone on an idle machine, best tiling, W compressed where sparse."""
+    from weft.mapper.emit import Fused
+    from weft.mapper.schedule import Scheduler
+    from weft.sim.machine import load_machine
+    from weft.sim.pattern import Pattern
+    from weft.sim.workload import Operand, Product, Role, Stage
+
+    scheduler = Scheduler(load_machine(hardware))
+    found: list[int] = []
+    for row in products:
+        product = Product(
+            "product",
+            Stage.FF,
+            "mm",
+            row.m,
+            row.k,
+            row.n,
+            row.batch,
+            Operand(Role.ACTIVATION, row.batch * row.m * row.k),
+            Operand(Role.WEIGHT, row.batch * row.k * row.n),
+            Operand(Role.ACTIVATION, row.batch * row.m * row.n),
+        ).with_sparsity("right", Pattern.parse(row.sparsity))
+        found.append(scheduler.pick(product, Fused()).cycles)
+    return found
+
+
+def _write(columns: list[str], table: list[dict[str, str]], out: Path | None) -> None:
+    from weft.output import write_text
+
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*columns, "cycles"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(table)
+    if out is None:
+        sys.stdout.write(text.getvalue())
+    else:
+        write_text(text.getvalue(), str(out))

@@ -1,0 +1,308 @@
+"""The whole way: model to trace to workload to program to result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weft.sim.results import RunResult
+
+if TYPE_CHECKING:
+    from weft.mapper.plan import Plan
+    from weft.mapper.sparsify import Applied, Recipe, SkipRules
+    from weft.mapper.switches import Switches
+    from weft.sim.engine import Engine, Slice
+    from weft.sim.pattern import Pattern
+    from weft.sim.workload import Product, Workload
+
+__all__ = ["Run", "Settings", "resolve", "simulate", "simulate_workload", "trace_workload"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to simulate. ``without`` is a comma-separated list of features to turn off."""
+
+    recipe: str = "dense"
+    pattern: str = ""
+    hardware: str = "sat-vcu1525"
+    steps: int = 1
+    optimizer: str = "sgd-momentum"
+    without: str = ""
+    skip: tuple[str, ...] = ()
+    dense_stem: bool = True
+    dense_classifier: bool = True
+
+
+@dataclass(frozen=True)
+class Run:
+    """A simulated run: its result, and the plan behind it for looking closer.
+
+    Everything of ``RunResult`` is here too; ``cycles``, ``time_s`` and ``energy_j`` are the
+    totals.
+    """
+
+    result: RunResult
+    plans: tuple[Plan, ...] = field(default=(), repr=False)
+    engine: Engine | None = field(default=None, repr=False)
+
+    @property
+    def cycles(self) -> int | None:
+        return self.result.total.cycles
+
+    @property
+    def time_s(self) -> float:
+        return self.result.total.time_s
+
+    @property
+    def energy_j(self) -> float | None:
+        return self.result.total.energy_j
+
+    @property
+    def layers(self) -> list[dict[str, Any]]:
+        """A table: one row per layer and stage, ready for ``pandas.DataFrame(run.layers)``."""
+        return self.result.to_json()["layers"]
+
+    def speedup_over(self, other: Run) -> float:
+        """How many times faster this run is than ``other``."""
+        return other.time_s / self.time_s
+
+    def slices(self, first: int = 0, last: int | None = None, limit: int = 20000) -> list[Slice]:
+        """The timeline of segments first..last-1 of the first step, up to ``limit`` entries."""
+        if self.engine is None or not self.plans:
+            return []
+        program = self.plans[0].program
+        end = len(program.segments) if last is None else last
+        return self.engine.timeline(program, first, end, limit)
+
+    def report(self, folder: str | Path) -> Path:
+        """Write the run folder (JSON, Parquet, HTML, trace) and return its path."""
+        from weft.reports.folder import write_run
+
+        write_run(Path(folder), self.result, slices=self.slices())
+        return Path(folder)
+
+
+def trace_workload(
+    model: Any,
+    example_inputs: Any = None,
+    loss_fn: Callable[..., Any] | None = None,
+    *,
+    optimizer: str = "sgd-momentum",
+    name: str | None = None,
+) -> Workload:
+    """Trace one training step of a module or builder and lower it."""
+    from weft.mapper.lower import lower
+    from weft.mapper.trace import trace
+
+    return lower(trace(model, example_inputs, loss_fn, optimizer=optimizer, name=name))
+
+
+def simulate(
+    model: Any,
+    example_inputs: Any = None,
+    loss_fn: Callable[..., Any] | None = None,
+    *,
+    recipe: str = "dense",
+    pattern: str = "",
+    hardware: str = "sat-vcu1525",
+    name: str | None = None,
+    **more: Any,
+) -> Run:
+    """Simulate training ``model`` with a sparsity recipe on a machine.
+
+    Args:
+        model: a module, or a callable that builds ``(model, example_inputs[, loss_fn])``
+            without memory for its weights.
+        example_inputs: a tensor, or a tuple or dict of the module's arguments.
+        loss_fn: from the module's output to a scalar.
+        recipe: a name of ``weft recipes``, or ``"from-weights"`` for a module that carries zeros.
+        pattern: ``"2:8"`` and the like; needed by every recipe but dense.
+        hardware: a machine's name or the path of its TOML file.
+        more: fields of ``Settings``.
+
+    Raises:
+        ValueError: a setting that is unknown or does not fit; the message is one line.
+    """
+    settings = Settings(recipe=recipe, pattern=pattern, hardware=hardware, **more)
+    workload = trace_workload(
+        model, example_inputs, loss_fn, optimizer=settings.optimizer, name=name
+    )
+    patterns = _weights_patterns(model) if recipe == "from-weights" else None
+    return simulate_workload(workload, settings, patterns=patterns)
+
+
+def simulate_workload(
+    workload: Workload,
+    settings: Settings,
+    *,
+    patterns: Callable[[Product], Pattern] | None = None,
+    provenance: dict[str, str] | None = None,
+) -> Run:
+    """Simulate a traced workload on a SAT-like machine."""
+    import weft
+    from weft.mapper.plan import make_plan
+    from weft.mapper.schedule import Scheduler
+    from weft.mapper.sparsify import summarize_dense
+    from weft.mapper.switches import parse_without
+    from weft.pricing import Header, price_steps
+    from weft.sim.engine import Engine
+    from weft.sim.machine import load_machine
+
+    resolve(settings)
+    machine = load_machine(settings.hardware)
+    switches = parse_without(settings.without)
+    scheduler, engine = Scheduler(machine, switches), Engine(machine)
+    applied = _distinct_steps(workload, settings, switches, patterns)
+    plans = [(make_plan(step.workload, scheduler), count) for step, count in applied]
+    first = applied[0][0]
+    notes = [*workload.notes]
+    if first.dense:
+        notes.append(summarize_dense(first.dense))
+    if first.padded_macs:
+        notes.append(f"{first.padded_macs} multiply-accumulates of the first step are padding")
+    header = Header(
+        weft.__version__,
+        workload.model,
+        settings.recipe,
+        settings.pattern or "dense",
+        tuple(notes),
+        provenance or {},
+    )
+    result = price_steps(plans, engine, header)
+    return Run(result, tuple(plan for plan, _ in plans), engine)
+
+
+def resolve(settings: Settings) -> None:
+    """Check every setting that needs no model.
+
+    Raises:
+        ValueError: a name that is unknown or a value out of range.
+    """
+    from weft.mapper.switches import parse_without
+    from weft.sim.machine import load_machine
+
+    if settings.steps < 1:
+        raise ValueError(f"steps is {settings.steps}; it must be at least 1")
+    load_machine(settings.hardware)
+    parse_without(settings.without)
+    if settings.recipe != "from-weights":
+        _recipe(settings, None)
+
+
+def _distinct_steps(
+    workload: Workload,
+    settings: Settings,
+    switches: Switches,
+    patterns: Callable[[Product], Pattern] | None,
+) -> list[tuple[Applied, int]]:
+    """The workloads of the run's steps, equal ones once with their count."""
+    from weft.mapper.sparsify import SkipRules, apply_recipe
+
+    recipe, chosen = _recipe(settings, patterns)
+    skip = SkipRules(settings.dense_stem, settings.dense_classifier, frozenset(settings.skip))
+    _check_skip(workload, skip)
+    found: dict[Workload, tuple[Applied, int]] = {}
+    for step, count in _step_kinds(recipe, settings.steps):
+        applied = apply_recipe(
+            workload,
+            recipe,
+            chosen,
+            step=step,
+            skip=skip,
+            pregenerate=switches.pregeneration,
+        )
+        known = found.get(applied.workload)
+        found[applied.workload] = (applied, count + (known[1] if known else 0))
+    return list(found.values())
+
+
+def _step_kinds(recipe: Recipe, steps: int) -> Iterable[tuple[int, int]]:
+    """(a step of each kind, how many there are): steps with the same rules and masks due."""
+    kinds: dict[object, tuple[int, int]] = {}
+    for step in range(steps):
+        phase = recipe.at(step)
+        due = tuple(mask for mask in phase.masks if mask.every and step % mask.every == 0)
+        key = (tuple(phase.rules), due)
+        first, count = kinds.get(key, (step, 0))
+        kinds[key] = (first, count + 1)
+    return kinds.values()
+
+
+def _check_skip(workload: Workload, skip: SkipRules) -> None:
+    names = {product.name for product in workload.products}
+    for name in sorted(skip.names - names):
+        raise ValueError(f"skip: no layer is called {name!r}; known: {_some(names)}")
+
+
+def _some(names: Iterable[str], limit: int = 8) -> str:
+    ordered = sorted(names)
+    more = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""
+    return ", ".join(ordered[:limit]) + more
+
+
+def _recipe(
+    settings: Settings, patterns: Callable[[Product], Pattern] | None
+) -> tuple[Recipe, Any]:
+    from weft.models import RECIPES
+    from weft.sim.pattern import DENSE, Pattern
+
+    if settings.recipe == "from-weights":
+        if patterns is None:
+            raise ValueError("recipe from-weights needs a model whose real weights carry zeros")
+        return _FROM_WEIGHTS, patterns
+    if settings.recipe not in RECIPES:
+        import difflib
+
+        near = difflib.get_close_matches(settings.recipe, list(RECIPES), n=3, cutoff=0.4)
+        nearest = f"nearest: {', '.join(near)}; " if near else ""
+        raise ValueError(
+            f"unknown recipe {settings.recipe!r}; {nearest}"
+            f"known: {', '.join(RECIPES)}, from-weights"
+        )
+    recipe: Recipe = RECIPES[settings.recipe]
+    pattern = Pattern.parse(settings.pattern) if settings.pattern else DENSE
+    if recipe.at(0).rules and pattern.is_dense:
+        raise ValueError(f"recipe {recipe.name} needs --pattern N:M with N < M, for example 2:8")
+    return recipe, pattern
+
+
+@dataclass(frozen=True)
+class _WeightRule:
+    stage: str
+    operand: str = "weight"
+
+
+@dataclass(frozen=True)
+class _FixedPhase:
+    rules: tuple[_WeightRule, ...]
+    masks: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class _FromWeights:
+    """A fixed mask: what the weights show in either direction, no mask is ever made."""
+
+    name: str = "from-weights"
+
+    def at(self, step: int) -> _FixedPhase:
+        return _FixedPhase((_WeightRule("ff"), _WeightRule("bp")))
+
+
+_FROM_WEIGHTS = _FromWeights()
+
+
+def _weights_patterns(model: Any) -> Callable[[Product], Pattern]:
+    """Pattern of each product from the zeros of its real weights."""
+    from weft.mapper.pruned import layer_patterns
+    from weft.sim.pattern import DENSE
+    from weft.sim.workload import Stage
+
+    found = {(row.parameter, row.axis): row.pattern for row in layer_patterns(model)}
+
+    def choose(product: Product) -> Pattern:
+        axis = "k" if product.stage is Stage.FF else "o"
+        return found.get((product.right.parameter, axis), DENSE)
+
+    return choose
