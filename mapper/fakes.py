@@ -10,7 +10,9 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-__all__ = ["faked", "to_fake"]
+__all__ = ["faked", "real_of", "to_fake"]
+
+_REAL = "_weft_real"
 
 
 def to_fake(tensor: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:
@@ -19,7 +21,13 @@ def to_fake(tensor: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:
         return tensor
     fake = mode.from_tensor(tensor, static_shapes=True)
     fake.grad = None
+    setattr(fake, _REAL, tensor)
     return fake
+
+
+def real_of(tensor: torch.Tensor) -> torch.Tensor | None:
+    """The tensor that a fake stands for; a real tensor stands for itself."""
+    return getattr(tensor, _REAL, None) if isinstance(tensor, FakeTensor) else tensor
 
 
 @contextmanager

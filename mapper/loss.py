@@ -26,7 +26,9 @@ def default_loss(output: Any) -> torch.Tensor | None:
     for key in ("logits", "last_hidden_state"):
         if isinstance(tensor := _entry(output, key), torch.Tensor):
             return _score(tensor)
-    scores = [_score(tensor) for tensor in _floating(output) if tensor.requires_grad]
+    floating = list(_floating(output))
+    trained = [tensor for tensor in floating if tensor.requires_grad] or floating
+    scores = [_score(tensor) for tensor in trained]
     return sum(scores[1:], scores[0]) if scores else None
 
 

@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
+from weft.mapper.fakes import real_of
 from weft.mapper.graph import Op, Reference, Tensor, TensorKind
+from weft.mapper.replay import Replay, UnknownValueError
 from weft.sim.workload import Stage
 
 __all__ = ["ModuleStack", "Recorder"]
@@ -39,9 +42,18 @@ _QUERIES = frozenset(
     }
 )
 
-# A view whose schema promises that nobody looks at the original again.
-_UNSAFE_VIEW = "aten._unsafe_view.default"
+# Views whose schemas promise that nobody looks at the original again.
+_UNSAFE_VIEWS = frozenset(
+    {
+        "aten._unsafe_view.default",
+        "aten.unsafe_split.Tensor",
+        "aten.unsafe_split_with_sizes.default",
+        "aten.unsafe_chunk.default",
+    }
+)
 
+_GROUPED = "aten._grouped_mm.default"
+_VALUE_TAGS = frozenset({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape})
 _VALUE = "_weft_value"
 _sequence_number: Callable[[], int] = getattr(torch._C, "_autograd")._get_sequence_nr  # noqa: B009
 
@@ -68,6 +80,7 @@ class _Schema(NamedTuple):
     name: str
     query: bool
     decomposes: bool
+    asks_for_values: bool
     silent: bool
     view: bool
     pointwise: bool
@@ -109,11 +122,14 @@ class ModuleStack:
 class Recorder(TorchDispatchMode):
     """Records ops and tensors. Set :attr:`phase` to "forward", "backward" or "optimizer"."""
 
-    def __init__(self, modules: ModuleStack) -> None:
+    def __init__(self, modules: ModuleStack, fake: Callable[[torch.Tensor], torch.Tensor]) -> None:
         super().__init__()
         self.ops: list[Op] = []
         self.tensors: list[Tensor] = []
         self.phase = "forward"
+        self._fake = fake
+        self._functions: list[Any] = []
+        self._known: dict[int, torch.Tensor] = {}
         self.failed_in: tuple[str, str] | None = None
         self._modules = modules
         self._schemas: dict[Any, _Schema] = {}
@@ -133,6 +149,9 @@ class Recorder(TorchDispatchMode):
         if value is None:
             value = _Value(self._new(tensor, kind=kind, name=name), _Root())
             self._keep(tensor, value)
+            real = real_of(tensor)
+            if real is not None:
+                self._known[value.tensor] = real
         return value.tensor
 
     def __torch_dispatch__(
@@ -153,16 +172,44 @@ class Recorder(TorchDispatchMode):
                 return result
         try:
             # An op that only writes into its arguments has no shape to find out.
-            result = None if schema.silent else func(*args, **kwargs)
+            result = None if schema.silent else self._run(func, schema, args, kwargs)
         except Exception:
             if self.failed_in is None:
                 self.failed_in = (self._modules.path or "", schema.name)
             raise
-        self._record(schema, args, kwargs, result)
+        self._record(func, schema, args, kwargs, result)
         return result
 
+    def _run(
+        self, func: Any, schema: _Schema, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if schema.asks_for_values:
+            try:
+                return self._values_of(func, args, kwargs)
+            except UnknownValueError:
+                return func(*args, **kwargs)
+        if schema.name == _GROUPED and args[0].dtype is not torch.bfloat16:
+            # The shape function of this op refuses types that its kernels take.
+            floating = [isinstance(a, torch.Tensor) and a.is_floating_point() for a in args]
+            args16 = [a.bfloat16() if f else a for a, f in zip(args, floating, strict=True)]
+            return func(*args16, **kwargs).to(args[0].dtype)
+        return func(*args, **kwargs)
+
+    def _values_of(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The result of an op whose shape or number depends on values, where they are known."""
+        inputs: list[int] = []
+        arguments = tuple([self._argument(argument, inputs) for argument in args])
+        keywords = {key: self._argument(value, inputs) for key, value in kwargs.items()}
+        replay = Replay(self.ops, self._functions, self.tensors, self._known)
+        return tree_map_only(torch.Tensor, self._fake, replay.run(func, arguments, keywords))
+
     def _record(
-        self, schema: _Schema, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any
+        self,
+        func: Any,
+        schema: _Schema,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        result: Any,
     ) -> None:
         inputs: list[int] = []
         arguments = tuple([self._argument(argument, inputs) for argument in args])
@@ -181,6 +228,7 @@ class Recorder(TorchDispatchMode):
             if not any(tensor is other for other in written):
                 outputs.append(self._make(tensor, index, inputs, args if schema.view else ()))
         stage, path, forward, recompute = self._place(inputs, index)
+        self._functions.append(func)
         self.ops.append(
             Op(
                 index, schema.name, stage, path, tuple(dict.fromkeys(inputs)), tuple(outputs),
@@ -192,8 +240,8 @@ class Recorder(TorchDispatchMode):
         if isinstance(argument, torch.Tensor):
             value = self._find(argument)
             if value is None:
-                value = _Value(self._new(argument, kind="constant"), _Root())
-                self._keep(argument, value)
+                self.register(argument, "constant")
+                return self._argument(argument, inputs)
             inputs.append(value.tensor)
             if value.root.last_write > value.tensor:
                 inputs.append(value.root.last_write)
@@ -291,7 +339,7 @@ def _tensors(value: Any) -> list[torch.Tensor]:
 def _read_schema(func: Any) -> _Schema:
     name = str(func)
     if name in _QUERIES or not isinstance(func, torch._ops.OpOverload):
-        return _Schema(name, name in _QUERIES, False, False, False, False, (), ())
+        return _Schema(name, name in _QUERIES, False, False, False, False, False, (), ())
     arguments = func._schema.arguments
     written = [a.alias_info is not None and a.alias_info.is_write for a in arguments]
     aliases = [a.alias_info is not None and not a.alias_info.is_write for a in arguments]
@@ -301,8 +349,9 @@ def _read_schema(func: Any) -> _Schema:
         name=name,
         query=False,
         decomposes=func.has_kernel_for_dispatch_key(composite),
+        asks_for_values=not _VALUE_TAGS.isdisjoint(func.tags),
         silent=any(written) and not func._schema.returns,
-        view=name == _UNSAFE_VIEW or (returned and any(aliases) and not any(written)),
+        view=name in _UNSAFE_VIEWS or (returned and any(aliases) and not any(written)),
         pointwise=torch.Tag.pointwise in func.tags,
         writes=tuple(i for i, w in enumerate(written) if w and not arguments[i].kwarg_only),
         writes_keywords=tuple(a.name for a, w in zip(arguments, written, strict=True) if w),

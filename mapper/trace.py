@@ -7,6 +7,7 @@ computed or stored.
 
 from __future__ import annotations
 
+import logging
 import random
 import sys
 import warnings
@@ -95,8 +96,7 @@ def trace(
     """
     _check_choices(optimizer, attention)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    with _random_state_kept(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _random_state_kept(), _quiet():
         subject = _subject(mode, model_or_builder, example_inputs, loss_fn, name)
         with mode, faked(subject.model, mode):
             return _run(mode, subject, optimizer, attention)
@@ -146,7 +146,7 @@ def _run(
         if attention == "math":
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         modules = stack.enter_context(ModuleStack(model))
-        recorder = stack.enter_context(Recorder(modules))
+        recorder = stack.enter_context(Recorder(modules, _to_fake(mode)))
         _register(recorder, model, inputs)
         with _errors(subject.name, recorder):
             output = _call(model, inputs)
@@ -267,6 +267,19 @@ def _random_state_kept() -> Iterator[None]:
         random.setstate(states[1])
         if numpy is not None:
             numpy.random.set_state(array_state)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No warnings, and no log of what is raised as an error anyway."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    disabled, logger.disabled = logger.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = disabled
 
 
 @contextmanager

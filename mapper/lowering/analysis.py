@@ -14,7 +14,7 @@ SOFTMAXES = frozenset({"_softmax", "_safe_softmax", "_log_softmax"})
 
 PRODUCTS = frozenset(
     {
-        "mm", "addmm", "bmm", "baddbmm", "addbmm", "mv", "addmv", "dot", "vdot", "_scaled_mm",
+        "mm", "addmm", "bmm", "baddbmm", "addbmm", "_scaled_mm", "_grouped_mm",
         "convolution", "convolution_backward", "_convolution", "convolution_overrideable",
     }
 )  # fmt: skip
@@ -27,8 +27,11 @@ _PASSES_SCORES = frozenset(
         "where", "native_dropout", "bernoulli_", "tanh", "maximum", "slice", "cat",
     }
 ) | CASTS  # fmt: skip
+_PICKS = frozenset({"index", "index_select", "gather"})
 _REDUCES = frozenset({"sum", "sum_to_size", "mean"})
-_ACCUMULATES = frozenset({"add", "add_", "mul", "mul_", "div", "div_", "neg", "copy_", "cat"})
+_ACCUMULATES = frozenset(
+    {"add", "add_", "mul", "mul_", "div", "div_", "neg", "copy_", "cat", "index_put", "index_put_"}
+)
 
 
 class Analysis:
@@ -80,9 +83,15 @@ class Analysis:
             self._constant[output] = constant
 
     def _made_of(self, op: Op) -> int:
-        """The largest parameter among the inputs if they all are parameters or constants."""
-        if op.name in PRODUCTS:
+        """The largest parameter among the inputs if they all are parameters or constants.
+
+        Rows picked from a parameter (the experts of a mixture) are weights too, but the rows
+        that an embedding picks are activations.
+        """
+        if op.name in PRODUCTS or op.name == "embedding":
             return -1
+        if op.name in _PICKS:
+            return self.weight[op.inputs[0]]
         candidates: list[int] = []
         for index in op.inputs:
             if self.weight[index] >= 0:

@@ -19,12 +19,12 @@ class _Sizes(NamedTuple):
     batch: int
 
 
-@lowers("mm", "bmm", "mv", "dot", "vdot", "_scaled_mm")
+@lowers("mm", "bmm", "_scaled_mm", "_grouped_mm")
 def _plain(lowering: Lowering, op: Op) -> None:
     _product(lowering, op, lowering.tensor(op.arguments[0]), lowering.tensor(op.arguments[1]))
 
 
-@lowers("addmm", "addmm_", "baddbmm", "baddbmm_", "addbmm", "addmv", "addmv_")
+@lowers("addmm", "addmm_", "baddbmm", "baddbmm_", "addbmm", "addbmm_")
 def _with_addend(lowering: Lowering, op: Op) -> None:
     addend, left, right = (lowering.tensor(argument) for argument in op.arguments[:3])
     position = _product(lowering, op, left, right)
@@ -33,10 +33,13 @@ def _with_addend(lowering: Lowering, op: Op) -> None:
 
 
 def _sizes(left: Tensor, right: Tensor) -> _Sizes:
-    """m, k, n, batch of a product of matrices, vectors or batches of matrices."""
-    a = (1, *left.shape) if len(left.shape) == 1 else left.shape
-    b = (*right.shape, 1) if len(right.shape) == 1 else right.shape
-    return _Sizes(a[-2], a[-1], b[-1], a[0] if len(a) == 3 else 1)
+    """m, k, n, batch of a product of two matrices or two batches of them.
+
+    Of a grouped product, where the rows of one matrix are dealt out to a batch of others, all
+    groups together make one product.
+    """
+    a, b = left.shape, right.shape
+    return _Sizes(a[-2], a[-1], b[-1], a[0] if len(a) == len(b) == 3 else 1)
 
 
 def _product(lowering: Lowering, op: Op, left: Tensor, right: Tensor) -> int:

@@ -30,7 +30,7 @@ FREE = frozenset(
     _words("""
     empty empty_like empty_strided empty_permuted new_empty new_empty_strided detach_
     _record_function_enter_new _record_function_exit set_ resize_ t_ transpose_ squeeze_
-    unsqueeze_ requires_grad_ _unsafe_view _local_scalar_dense record_stream as_strided_
+    unsqueeze_ requires_grad_ _local_scalar_dense record_stream as_strided_
     """)
 )
 """Ops that move nothing although their schema does not say that they are views."""
@@ -134,6 +134,9 @@ SWEEPS: dict[str, Sweep] = {
     "native_layer_norm_backward": Sweep(6, 2),
     "native_group_norm_backward": Sweep(6, 2),
     "_fused_rms_norm_backward": Sweep(5, 2),
+    # Square and sum per row, square root, scale by the quotient.
+    "_weight_norm_interface": Sweep(2, 2),
+    "_weight_norm_interface_backward": Sweep(4, 2),
     # Maximum, subtract, exponential, sum, scale; the row is read for the maximum and again.
     "_softmax": Sweep(5, 2),
     "_safe_softmax": Sweep(6, 2),

@@ -160,6 +160,14 @@ def _interpolate(lowering: Lowering, op: Op) -> None:
     _emit(lowering, op, elements=elements, passes=taps, reads=first.distinct)
 
 
+@lowers("mv", "addmv", "dot", "vdot")
+def _matrix_vector(lowering: Lowering, op: Op) -> None:
+    """One multiply-add per element of the matrix; PyTorch's counter does not call it a product."""
+    inputs = _read(lowering, op)
+    elements = _largest(inputs)
+    _emit(lowering, op, elements=elements, reads=sum(tensor.distinct for tensor in inputs))
+
+
 @lowers("topk")
 def _topk(lowering: Lowering, op: Op) -> None:
     """An insertion sorter: k compares for each element."""
