@@ -115,7 +115,7 @@ class Scheduler:
 
     def _best(self, tables: list[TilingTable], fused: Fused) -> Pick:
         bounds = np.concatenate([table.bound_cycles for table in tables])
-        origin = [(table, i) for table in tables for i in range(len(table.tilings))]
+        starts = np.cumsum([0, *(table.bound_cycles.size for table in tables)])
         order = np.argsort(bounds, kind="stable")
         best: tuple[int, Problem, Tiling] | None = None
         proven = False
@@ -125,8 +125,9 @@ class Scheduler:
                 break
             if tried == _TRIES:
                 break
-            table, row = origin[index]
-            tiling = table.tilings[row]
+            place = int(np.searchsorted(starts, index, side="right")) - 1
+            table = tables[place]
+            tiling = table.tiling(index - int(starts[place]))
             cycles = self._time(table.problem, tiling, fused)
             if best is None or cycles < best[0]:
                 best = (cycles, table.problem, tiling)
@@ -134,13 +135,12 @@ class Scheduler:
             proven = True
         assert best is not None
         floor = int(bounds[order[0]])
-        return Pick(best[1], best[2], best[0], floor, len(origin), proven)
+        return Pick(best[1], best[2], best[0], floor, bounds.size, proven)
 
     def _fixed(self, tables: list[TilingTable], fused: Fused) -> Pick:
         """No search: output-stationary, whole images, the largest tile that fits."""
         table = tables[-1]
-        sizes = [t.batch * t.m * t.n * t.k for t in table.tilings]
-        tiling = table.tilings[int(np.argmax(np.array(sizes, dtype=np.float64)))]
+        tiling = table.tiling(int(np.argmax(np.prod(table.sizes.astype(np.float64), axis=0))))
         cycles = self._time(table.problem, tiling, fused)
         bound = int(table.bound_cycles.min())
         return Pick(table.problem, tiling, cycles, bound, 1, False)

@@ -21,7 +21,7 @@ from weft.sim.machine import Machine
 from weft.sim.program import Dataflow, Matmul
 from weft.sim.timing import ceil_div, matmul_cycles
 
-__all__ = ["Tiling", "TilingTable", "enumerate_tilings", "matmul_of", "tile_runs"]
+__all__ = ["Choice", "Tiling", "TilingTable", "enumerate_tilings", "matmul_of", "tile_runs"]
 
 Ints = NDArray[np.int64]
 
@@ -47,14 +47,31 @@ class Tiling:
 
 
 @dataclass(frozen=True)
+class Choice:
+    """The part of a tiling that is no size."""
+
+    dataflow: Dataflow
+    swapped: bool
+    outer: str
+
+
+@dataclass(frozen=True)
 class TilingTable:
-    """Tilings of one problem variant that fit the buffers, with their lower bounds in cycles."""
+    """Tilings of one problem variant that fit the buffers, with their lower bounds in cycles.
+
+    Row i is ``choices[choice[i]]`` with the tile sizes ``sizes[:, i]`` (batch, m, n, k).
+    """
 
     problem: Problem
-    tilings: tuple[Tiling, ...]
+    choices: tuple[Choice, ...]
+    choice: Ints
+    sizes: Ints
     bound_cycles: Ints
-    compute_cycles: Ints
-    load_cycles: Ints
+
+    def tiling(self, row: int) -> Tiling:
+        choice = self.choices[self.choice[row]]
+        batch, m, n, k = (int(size) for size in self.sizes[:, row])
+        return Tiling(choice.dataflow, choice.swapped, choice.outer, batch, m, n, k)
 
 
 def _sizes(size: int, unit: int, quantum: int, multiple: int = 1) -> list[int]:
@@ -121,9 +138,6 @@ class _Grid:
     n: Ints
     k: Ints
 
-    def at(self, keep: NDArray[np.bool_]) -> _Grid:
-        return _Grid(self.batch[keep], self.m[keep], self.n[keep], self.k[keep])
-
     @property
     def sizes(self) -> dict[str, Ints]:
         return {"m": self.m, "n": self.n, "k": self.k}
@@ -141,88 +155,91 @@ def _grid(problem: Problem, machine: Machine) -> _Grid:
     return _Grid(*(part.reshape(-1) for part in mesh))
 
 
-def _fits(problem: Problem, machine: Machine, grid: _Grid, swapped: bool) -> NDArray[np.bool_]:
-    buffers = machine.buffers
-    left = _bytes(tile_runs(problem, problem.left, grid.batch, grid.sizes))
-    right = _bytes(tile_runs(problem, problem.right, grid.batch, grid.sizes))
-    if swapped:
-        left, right = right, left
-    phases = len(problem.phases)
-    outputs = grid.batch * grid.m * problem.m.unit * grid.n * problem.n.unit * phases * 4
-    return cast(
-        "NDArray[np.bool_]",
-        (left <= buffers.left_bytes)
-        & (right <= buffers.right_bytes)
-        & (outputs <= buffers.output_bytes),
-    )
-
-
 def _parts(size: int, tile: Ints) -> list[tuple[Ints, Ints]]:
     """(how many, units) of the full tiles and of the last, smaller one along an axis."""
     rest = size % tile
     return [(size // tile, tile), ((rest > 0).astype(np.int64), rest)]
 
 
-@dataclass(frozen=True)
 class _Costs:
-    compute: Ints
-    load: Ints
-    store: Ints
-    first_load: Ints
-    last_store: Ints
+    """Cycles of all tilings of one variant, part by part, each worked out once."""
 
+    def __init__(self, problem: Problem, machine: Machine, switches: Switches) -> None:
+        self.problem = problem
+        self.machine = machine
+        self.switches = switches
+        self.grid = _grid(problem, machine)
+        self.parts = {
+            axis: _parts(getattr(problem, axis).size, tile)
+            for axis, tile in self.grid.sizes.items()
+        }
+        self.repeats = problem.batch // self.grid.batch
 
-def _costs(
-    problem: Problem, machine: Machine, switches: Switches, grid: _Grid, choice: Tiling
-) -> _Costs:
-    """Cycles of all work per unit, and what comes before the first and after the last product."""
-    read, write = machine.memory.read_bytes_per_cycle, machine.memory.write_bytes_per_cycle
-    parts = {
-        "m": _parts(problem.m.size, grid.m),
-        "n": _parts(problem.n.size, grid.n),
-        "k": _parts(problem.k.size, grid.k),
-    }
-    repeats = problem.batch // grid.batch
-    compute = np.zeros_like(grid.m)
-    store = np.zeros_like(grid.m)
-    for (cm, m), (cn, n) in cross(parts["m"], parts["n"]):
-        sizes = {"m": m, "n": n, "k": grid.k}
-        runs = tile_runs(problem, problem.output, grid.batch, sizes)
-        store += cm * cn * repeats * _beats(runs, write)
-        for ck, k in parts["k"]:
-            for taps in problem.phases:
-                work = matmul_of(problem, choice, switches, grid.batch, m, n, k, taps)
-                cycles = matmul_cycles(machine.array, work)
-                compute += cm * cn * ck * repeats * cycles
-    single = grid.k >= problem.k.size
-    load = np.zeros_like(grid.m)
-    for region, other in ((problem.left, "n"), (problem.right, "m")):
-        own = "m" if other == "n" else "n"
-        times = ceil_div(getattr(problem, other).size, getattr(grid, other))
-        if own == choice.outer:
-            times = np.where(single, 1, times)
-        for (ca, a), (ck, k) in cross(parts[own], parts["k"]):
-            runs = tile_runs(problem, region, grid.batch, {own: a, other: a, "k": k})
-            load += ca * ck * repeats * times * _beats(runs, read)
-    first = _first_load(problem, machine, grid)
-    last = _last_store(problem, machine, grid, parts)
-    return _Costs(compute, load, store, first, last)
+    def fits(self, swapped: bool) -> NDArray[np.bool_]:
+        """Whether a tile's operands and outputs each fit one bank."""
+        problem, grid, buffers = self.problem, self.grid, self.machine.buffers
+        west, north = problem.left, problem.right
+        if swapped:
+            west, north = north, west
+        outputs = grid.batch * grid.m * problem.m.unit * grid.n * problem.n.unit
+        return cast(
+            "NDArray[np.bool_]",
+            (_bytes(tile_runs(problem, west, grid.batch, grid.sizes)) <= buffers.left_bytes)
+            & (_bytes(tile_runs(problem, north, grid.batch, grid.sizes)) <= buffers.right_bytes)
+            & (outputs * len(problem.phases) * 4 <= buffers.output_bytes),
+        )
 
+    def compute(self, choice: Choice) -> Ints:
+        """STCE cycles of all tiles."""
+        total = np.zeros_like(self.grid.m)
+        for (cm, m), (cn, n), (ck, k) in cross(*(self.parts[axis] for axis in "mnk")):
+            times = cm * cn * ck
+            if not times.any():
+                continue
+            for taps in self.problem.phases:
+                work = matmul_of(
+                    self.problem, choice, self.switches, self.grid.batch, m, n, k, taps
+                )
+                total += times * matmul_cycles(self.machine.array, work)
+        return total * self.repeats
 
-def _first_load(problem: Problem, machine: Machine, grid: _Grid) -> Ints:
-    read = machine.memory.read_bytes_per_cycle
-    both = (problem.left, problem.right)
-    beats = sum(_beats(tile_runs(problem, r, grid.batch, grid.sizes), read) for r in both)
-    return cast("Ints", beats + machine.memory.read_latency_cycles)
+    def load(self, outer: str) -> Ints:
+        """Beats of all loads; the outer operand is loaded once if its reduction is one tile."""
+        read = self.machine.memory.read_bytes_per_cycle
+        single = self.grid.k >= self.problem.k.size
+        total = np.zeros_like(self.grid.m)
+        for region, own, other in ((self.problem.left, "m", "n"), (self.problem.right, "n", "m")):
+            times = ceil_div(getattr(self.problem, other).size, getattr(self.grid, other))
+            if own == outer:
+                times = np.where(single, 1, times)
+            for (ca, a), (ck, k) in cross(self.parts[own], self.parts["k"]):
+                runs = tile_runs(self.problem, region, self.grid.batch, {own: a, other: a, "k": k})
+                total += ca * ck * times * _beats(runs, read)
+        return total * self.repeats
 
+    def store(self) -> Ints:
+        """Beats of all stores."""
+        write = self.machine.memory.write_bytes_per_cycle
+        total = np.zeros_like(self.grid.m)
+        for (cm, m), (cn, n) in cross(self.parts["m"], self.parts["n"]):
+            sizes = {"m": m, "n": n, "k": self.grid.k}
+            runs = tile_runs(self.problem, self.problem.output, self.grid.batch, sizes)
+            total += cm * cn * _beats(runs, write)
+        return total * self.repeats
 
-def _last_store(
-    problem: Problem, machine: Machine, grid: _Grid, parts: dict[str, list[tuple[Ints, Ints]]]
-) -> Ints:
-    last = {axis: np.where(edge > 0, edge, full) for axis, ((_, full), (_, edge)) in parts.items()}
-    runs = tile_runs(problem, problem.output, grid.batch, last)
-    beats = _beats(runs, machine.memory.write_bytes_per_cycle)
-    return cast("Ints", beats + machine.memory.write_latency_cycles)
+    def ends(self) -> Ints:
+        """Loads before the first product can start, and the store after the last one."""
+        problem, grid, memory = self.problem, self.grid, self.machine.memory
+        last = {
+            axis: np.where(edge > 0, edge, full)
+            for axis, ((_, full), (_, edge)) in self.parts.items()
+        }
+        runs = tile_runs(problem, problem.output, grid.batch, last)
+        total = _beats(runs, memory.write_bytes_per_cycle)
+        for region in (problem.left, problem.right):
+            runs = tile_runs(problem, region, grid.batch, grid.sizes)
+            total = total + _beats(runs, memory.read_bytes_per_cycle)
+        return cast("Ints", total + memory.write_latency_cycles + memory.read_latency_cycles)
 
 
 def _swaps(problem: Problem) -> tuple[bool, ...]:
@@ -237,40 +254,31 @@ def enumerate_tilings(problem: Problem, machine: Machine, switches: Switches) ->
     The bound of a tiling: its compute after the first tile's loads and before the last tile's
     store, or all its loads, or all its stores, whichever is longest.
     """
-    base = _grid(problem, machine)
-    tilings: list[Tiling] = []
-    bounds: list[Ints] = []
-    computes: list[Ints] = []
-    loads: list[Ints] = []
+    costs = _Costs(problem, machine, switches)
     dataflows = (Dataflow.OS, Dataflow.WS) if switches.offline_scheduling else (Dataflow.OS,)
+    store, ends = costs.store(), costs.ends()
+    moves = {outer: np.maximum(costs.load(outer), store) for outer in ("m", "n")}
+    choices: list[Choice] = []
+    bounds: list[Ints] = []
+    rows: list[Ints] = []
     for swapped in _swaps(problem):
-        grid = base.at(_fits(problem, machine, base, swapped))
-        if grid.m.size == 0:
+        fit = np.flatnonzero(costs.fits(swapped))
+        if fit.size == 0:
             continue
-        for dataflow, outer in cross(dataflows, ("m", "n")):
-            choice = Tiling(dataflow, swapped, outer, 0, 0, 0, 0)
-            cost = _costs(problem, machine, switches, grid, choice)
-            serial = cost.first_load + cost.compute + cost.last_store
-            bound = np.maximum(serial, np.maximum(cost.load, cost.store))
-            bounds.append(bound)
-            computes.append(cost.compute)
-            loads.append(cost.load)
-            tilings += [
-                Tiling(dataflow, swapped, outer, *sizes)
-                for sizes in zip(
-                    grid.batch.tolist(),
-                    grid.m.tolist(),
-                    grid.n.tolist(),
-                    grid.k.tolist(),
-                    strict=True,
-                )
-            ]
-    if not tilings:
+        for dataflow in dataflows:
+            serial = costs.compute(Choice(dataflow, swapped, "")) + ends
+            for outer in ("m", "n"):
+                choices.append(Choice(dataflow, swapped, outer))
+                bounds.append(np.maximum(serial, moves[outer])[fit])
+                rows.append(fit)
+    if not choices:
         return None
+    grid = costs.grid
+    everything = np.stack((grid.batch, grid.m, grid.n, grid.k))
     return TilingTable(
         problem,
-        tuple(tilings),
+        tuple(choices),
+        np.repeat(np.arange(len(choices)), [row.size for row in rows]),
+        everything[:, np.concatenate(rows)],
         np.concatenate(bounds),
-        np.concatenate(computes),
-        np.concatenate(loads),
     )
