@@ -90,15 +90,17 @@ def os_pass(array: Array, steps: int) -> PassTiming:
     return PassTiming(issue + skew + pipeline + drain, larger(issue, drain), issue)
 
 
-def ws_pass(array: Array, vectors: int, words: int) -> PassTiming:
+def ws_pass(array: Array, vectors: int, words: int, interleaved: bool) -> PassTiming:
     """Weight-stationary pass: ``vectors`` left vectors against ``words`` kept weights per PE.
 
     Shadow registers take the next weights while this pass streams. Each row adds its ``words``
-    products to the partial sum before it moves on, so rows start far apart.
+    products to the partial sum before it moves on, so rows start far apart. Without interleave
+    mapping the adds of one vector leave no slot to others: each waits for the adder.
     """
     fill = array.rows * words
-    stream = vectors * words
-    hop = (words - 1) * array.interleave + array.adder_stages
+    apart = array.interleave if interleaved else array.adder_stages
+    stream = vectors * (words if interleaved else (words - 1) * apart + 1)
+    hop = (words - 1) * apart + array.adder_stages
     skew = (array.rows - 1) * hop + array.cols - 1
     pipeline = 1 + array.multiplier_stages + array.adder_stages
     return PassTiming(fill + stream + skew + pipeline, larger(stream, fill), stream)
@@ -117,7 +119,8 @@ def pass_timing(array: Array, work: Matmul) -> PassTiming:
     """Timing of the passes of ``work``."""
     if work.dataflow is Dataflow.OS:
         return os_pass(array, kept_depth(work))
-    return ws_pass(array, work.rows, 1 if work.pattern.is_dense else work.pattern.n)
+    words = 1 if work.pattern.is_dense else work.pattern.n
+    return ws_pass(array, work.rows, words, work.interleaved)
 
 
 def matmul_cycles(array: Array, work: Matmul) -> int:
