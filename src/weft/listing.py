@@ -29,7 +29,7 @@ def _gpu_text(name: str) -> str:
 
 def show_models() -> None:
     """List the zoo with published parameter counts and default inputs."""
-    from weft.models import ZOO
+    from weft.models.zoo import ZOO
 
     rows = [
         (
@@ -45,7 +45,7 @@ def show_models() -> None:
 
 def show_recipes() -> None:
     """List the recipes and which operand each makes sparse."""
-    from weft.models import RECIPES
+    from weft.models.recipes import RECIPES
 
     rows = [
         (

@@ -245,23 +245,14 @@ def _some(names: Iterable[str], limit: int = 8) -> str:
 def _recipe(
     settings: Settings, patterns: Callable[[Product], Pattern] | None
 ) -> tuple[Recipe, Any]:
-    from weft.models import RECIPES
+    from weft.models.recipes import find_recipe
     from weft.sim.pattern import DENSE, Pattern
 
     if settings.recipe == "from-weights":
         if patterns is None:
             raise ValueError("recipe from-weights needs a model whose real weights carry zeros")
         return _FROM_WEIGHTS, patterns
-    if settings.recipe not in RECIPES:
-        import difflib
-
-        near = difflib.get_close_matches(settings.recipe, list(RECIPES), n=3, cutoff=0.4)
-        nearest = f"nearest: {', '.join(near)}; " if near else ""
-        raise ValueError(
-            f"unknown recipe {settings.recipe!r}; {nearest}"
-            f"known: {', '.join(RECIPES)}, from-weights"
-        )
-    recipe: Recipe = RECIPES[settings.recipe]
+    recipe = find_recipe(settings.recipe)
     pattern = Pattern.parse(settings.pattern) if settings.pattern else DENSE
     if recipe.at(0).rules and pattern.is_dense:
         raise ValueError(f"recipe {recipe.name} needs --pattern N:M with N < M, for example 2:8")

@@ -42,7 +42,7 @@ def find_subject(text: str, batch: int | None, input_shape: tuple[int, ...] | No
 
 
 def _from_zoo(name: str, batch: int | None, input_shape: tuple[int, ...] | None) -> Subject:
-    from weft.models import ZOO, build
+    from weft.models.zoo import ZOO, build
 
     if name not in ZOO:
         near = difflib.get_close_matches(name, list(ZOO), n=3, cutoff=0.4)
