@@ -13,7 +13,6 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     name="weft",
     help="What one training run costs, with this sparsity recipe, on this machine, and why.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -197,17 +196,17 @@ def _spread(arguments: list[str]) -> list[str]:
     return spread
 
 
+_UsageProblem: type[Exception] = typer.BadParameter.__mro__[2]
+"""Typer's base of all command-line mistakes, wherever its version keeps it."""
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit status 2."""
-    import click
-
     try:
-        status = app(_spread(sys.argv[1:]), standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as help_:
-        sys.exit(_complain_or_help(help_))
-    except click.ClickException as error:
-        _fail(error.format_message())
-    except (KeyboardInterrupt, click.Abort):
+        status = app(_spread(sys.argv[1:]) or ["--help"], standalone_mode=False)
+    except _UsageProblem as error:
+        _fail(getattr(error, "format_message", error.__str__)())
+    except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted; nothing half-written is left")
     except BrokenPipeError:
         from weft.output import silence_stdout
@@ -220,11 +219,6 @@ def main() -> None:
         _fail(str(error))
     else:
         sys.exit(status if isinstance(status, int) else 0)
-
-
-def _complain_or_help(error: Exception) -> int:
-    typer.echo(str(error), err=False)
-    return 0
 
 
 def _is_ours(error: BaseException) -> bool:

@@ -98,7 +98,7 @@ def _provenance() -> dict[str, str]:
     return {
         "command": " ".join(["weft", *sys.argv[1:]]),
         "python": platform.python_version(),
-        "validated": "engine equals stepwise execution of the same program (tests, random programs)",
+        "validated": "engine = stepwise execution of the same program, on random programs",
     }
 
 
