@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from importlib import resources
@@ -54,6 +54,7 @@ class KernelConstants:
     exposed: share of the shorter of tile loop and memory traffic that the longer does not hide.
     l2_fraction: share of the L2 that keeps operands between kernels.
     l2_ramp: misses are total when the reuse distance passes l2_fraction x (1 + l2_ramp) of L2.
+    raster_rows: rows of tiles that a wave covers before it turns back along N (1: plain raster).
     store_bytes_clk: output bytes per clock that one SM converts and stores.
     store_exposed: share of the shorter of multiplying and storing that the longer does not hide.
     throttle: slow-down of long tensor-bound kernels at the power cap.
@@ -71,6 +72,7 @@ class KernelConstants:
     exposed: float = 0.2
     l2_fraction: float = 0.3
     l2_ramp: float = 1.0
+    raster_rows: float = 4.0
     store_bytes_clk: float = 15.0
     store_exposed: float = 0.6
     throttle: float = 0.15
@@ -89,6 +91,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "exposed": (0.01, 1.0),
     "l2_fraction": (0.05, 1.2),
     "l2_ramp": (0.05, 3.0),
+    "raster_rows": (1.0, 16.0),
     "store_bytes_clk": (3.0, 400.0),
     "store_exposed": (0.01, 1.0),
     "throttle": (0.005, 0.6),
@@ -137,6 +140,11 @@ class ConstantSet:
     )
     inherited_from: str = ""
 
+    @property
+    def weight_copies(self) -> float:
+        """Weights that took turns in the measurement: 6 in a graph of layers, 1 for repeats."""
+        return float(self.provenance.get("weight_copies", 6.0))
+
 
 def parse_constants(table: Mapping[str, object], where: str) -> ConstantSet:
     """Check a constants table.
@@ -169,26 +177,42 @@ def parse_constants(table: Mapping[str, object], where: str) -> ConstantSet:
     )
 
 
-def read_constants(path: Path) -> ConstantSet:
-    """Read a constants file, the package's or a user's own from :func:`calibrate`."""
-    try:
-        table = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"constants file {path}: {error}") from error
-    if not isinstance(table, dict):
-        raise ValueError(f"constants file {path}: it must hold one JSON object")
-    return parse_constants(cast("dict[str, object]", table), f"constants file {path}")
-
-
-def write_constants(values: ConstantSet, path: Path) -> None:
-    """Write a constants file, numbers to five digits."""
+def _table(values: ConstantSet) -> dict[str, object]:
     numbers = {name: float(f"{value:.5g}") for name, value in asdict(values.constants).items()}
-    table = {
+    return {
         "gpu": values.gpu,
         "library": values.library,
         "constants": numbers,
         "provenance": dict(values.provenance),
     }
+
+
+def read_constants(path: Path) -> dict[str, ConstantSet]:
+    """Read a constants file, by library: one set, or a list of sets under ``sets``."""
+    where = f"constants file {path}"
+    try:
+        table = json.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{where}: {error}") from error
+    if not isinstance(table, dict):
+        raise ValueError(f"{where}: it must hold one JSON object")
+    single = cast("dict[str, object]", table)
+    found = cast("list[object]", single["sets"]) if "sets" in single else [single]
+    sets: dict[str, ConstantSet] = {}
+    for entry in found:
+        if not isinstance(entry, dict):
+            raise ValueError(f"{where}: sets has {entry!r}; it must hold tables")
+        values = parse_constants(cast("dict[str, object]", entry), where)
+        sets[values.library] = values
+    return sets
+
+
+def write_constants(values: ConstantSet | Sequence[ConstantSet], path: Path) -> None:
+    """Write a constants file, numbers to five digits."""
+    if isinstance(values, ConstantSet):
+        table: dict[str, object] = _table(values)
+    else:
+        table = {"sets": [_table(entry) for entry in values]}
     path.write_text(json.dumps(table, indent=2) + "\n")
 
 

@@ -26,8 +26,10 @@ ALL = tuple(BOUNDS)
 STARTS = (
     KernelConstants(),
     KernelConstants(feed_bytes_clk=35.0, step_us=0.3, wave_hardness=0.6, l2_fraction=0.15),
+    KernelConstants(feed_bytes_clk=15.0, step_us=0.2, wave_hardness=1.0, throttle=0.3),
 )
-"""Starting points: a Hopper-like GPU with smooth waves, an Ampere-like one with hard waves."""
+"""Starting points: like Hopper with smooth waves, like Ampere with hard waves, like Ada with a
+narrow path from the L2."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,7 @@ def predict_measured(
 ) -> Array:
     """Model times (us) of a table's products, under the table's reuse of weights."""
     kind = replace(kind, weight_copies=measured.weight_copies)
-    ones = np.ones(len(measured))
-    return kernel_times(
-        measured.m, measured.n, measured.k, ones, kind, gpu, constants
-    ).time_us  # fmt: skip
+    return kernel_times(measured.products, kind, gpu, constants).time_us
 
 
 def _search(

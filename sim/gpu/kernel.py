@@ -25,7 +25,7 @@ from weft.sim.gpu.constants import KernelConstants
 from weft.sim.gpu.machine import GpuMachine
 from weft.sim.gpu.tiles import tile_shapes
 
-__all__ = ["Array", "KernelKind", "KernelTimes", "kernel_times", "output_bytes"]
+__all__ = ["Array", "KernelKind", "KernelTimes", "Products", "kernel_times", "output_bytes"]
 
 Array = NDArray[np.float64]
 
@@ -37,6 +37,10 @@ RESIDENT_ELEMENTS = 8192.0
 together with a second block's operands; smaller tiles let up to four blocks in."""
 
 MAX_SPLIT = 64.0
+
+L2_KEEPS, L2_LOSES = 0.5, 1.25
+"""Reuse distances within a kernel, in L2 sizes, up to which all hits and from which all misses."""
+
 CHUNK = 512
 
 
@@ -54,6 +58,31 @@ class KernelKind:
     output_bytes: float = 2.0
     weight_ratio: float = 1.0
     weight_copies: float = 6.0
+
+
+@dataclass(frozen=True)
+class Products:
+    """Products to time; arrays of equal length.
+
+    ``stored`` are the distinct elements of X, W and Y in memory where they are not M x K, K x N
+    and M x N: a convolution reads each pixel once, a fused attention keeps its scores on chip.
+    """
+
+    m: Array
+    n: Array
+    k: Array
+    batch: Array
+    stored: tuple[Array, Array, Array] | None = None
+
+    def __len__(self) -> int:
+        return len(self.m)
+
+    def cut(self, rows: slice) -> Products:
+        """A run of rows."""
+        stored = self.stored and (
+            self.stored[0][rows], self.stored[1][rows], self.stored[2][rows]
+        )  # fmt: skip
+        return Products(self.m[rows], self.n[rows], self.k[rows], self.batch[rows], stored)
 
 
 @dataclass(frozen=True)
@@ -83,8 +112,9 @@ class _Rows:
     batch: Array
     steps: Array
     workspace_us: Array
-    memory_us: Array
-    memory_bytes: Array
+    inputs: Array
+    weights: Array
+    once: Array
 
 
 def output_bytes(dtype: str) -> float:
@@ -92,27 +122,47 @@ def output_bytes(dtype: str) -> float:
     return 4.0 if dtype in ("tf32", "fp32", "fp32-ieee") else 2.0
 
 
-def _rows(m: Array, n: Array, k: Array, batch: Array, kind: KernelKind, gpu: GpuMachine,
-          c: KernelConstants) -> _Rows:  # fmt: skip
-    weights = kind.element_bytes * kind.weight_ratio * n * k * batch
-    inputs = kind.element_bytes * m * k * batch
-    outputs = kind.output_bytes * m * n * batch
+def _rows(products: Products, kind: KernelKind, gpu: GpuMachine, c: KernelConstants) -> _Rows:
+    m, n, k, batch = products.m, products.n, products.k, products.batch
+    left, right, output = products.stored or (m * k * batch, k * n * batch, m * n * batch)
+    inputs = kind.element_bytes * left
+    weights = kind.element_bytes * kind.weight_ratio * right
+    outputs = kind.output_bytes * output
     kept = c.l2_fraction * gpu.l2_bytes
-    once = weights + inputs + outputs
+    together = weights + inputs + outputs
 
     def missed(distance: Array) -> Array:
         return np.clip((distance / kept - 1.0) / c.l2_ramp, 0.0, 1.0)
 
-    moved = weights * missed(once + (kind.weight_copies - 1.0) * weights)
-    moved += (inputs + outputs) * missed(once)
-    bandwidth = gpu.memory_bytes_s * c.hbm_efficiency * 1e-6
+    once = weights * missed(together + (kind.weight_copies - 1.0) * weights)
+    once += (inputs + outputs) * missed(together)
     return _Rows(
         m, n, k, batch,
         steps=np.ceil(k / (STEP_K / 2)) / 2,
         workspace_us=4.0 * m * n * batch / (c.workspace_gbs * 1e3),
-        memory_us=moved / bandwidth,
-        memory_bytes=moved,
+        inputs=inputs,
+        weights=weights,
+        once=once,
     )  # fmt: skip
+
+
+def _traffic(rows: _Rows, down: Array, across: Array, gpu: GpuMachine, c: KernelConstants) -> Array:
+    """Bytes past the L2 for ``down`` x ``across`` tiles, rastered along N in strips of rows.
+
+    A wave covers ``high`` x ``wide`` tiles. Every strip passes over all of W once more, every step
+    along a strip over its rows of X; what the L2 does not hold until then is read again.
+    """
+    high = np.minimum(down, np.maximum(gpu.sms / across, c.raster_rows))
+    wide = np.minimum(across, gpu.sms / high)
+    strips, steps = down / high, across / wide
+
+    def lost(distance: Array) -> Array:
+        return np.clip((distance / gpu.l2_bytes - L2_KEEPS) / (L2_LOSES - L2_KEEPS), 0.0, 1.0)
+
+    weights = rows.weights / rows.batch
+    strip = rows.inputs / rows.batch / strips
+    again = (strips - 1.0) * rows.weights * lost(weights + strip)
+    return rows.once + again + (steps - 1.0) * rows.inputs * lost(strip + weights / steps)
 
 
 def _splits(tiles: Array, steps: Array, sms: int) -> Iterator[Array]:
@@ -152,12 +202,15 @@ def _tile(kind: KernelKind, gpu: GpuMachine, c: KernelConstants) -> tuple[Array,
 def _chunk(rows: _Rows, kind: KernelKind, gpu: GpuMachine, c: KernelConstants) -> KernelTimes:
     tm, tn = tile_shapes(gpu.architecture)
     tile = _tile(kind, gpu, c)
-    tiles = np.ceil(rows.m / tm) * np.ceil(rows.n / tn) * rows.batch
+    down, across = np.ceil(rows.m / tm), np.ceil(rows.n / tn)
+    tiles = down * across * rows.batch
+    moved = _traffic(rows, down, across, gpu, c)
+    memory = moved / (gpu.memory_bytes_s * c.hbm_efficiency * 1e-6)
     best = np.full(tiles.shape, np.inf)
     chosen = np.ones(tiles.shape)
     for split in _splits(tiles, rows.steps, gpu.sms):
         loop = _loop_us(tiles * split, rows.steps / split, tile, gpu, c)
-        time = np.maximum(loop, rows.memory_us) + c.exposed * np.minimum(loop, rows.memory_us)
+        time = np.maximum(loop, memory) + c.exposed * np.minimum(loop, memory)
         time += (split > 1.0) * (c.split_us + split * rows.workspace_us)
         better = time < best
         best = np.where(better, time, best)
@@ -173,7 +226,7 @@ def _chunk(rows: _Rows, kind: KernelKind, gpu: GpuMachine, c: KernelConstants) -
     return KernelTimes(
         time_us=time_us * slow,
         tensor_us=tensor_us * slow,
-        memory_bytes=rows.memory_bytes,
+        memory_bytes=moved[at, column],
         blocks=tiles[at, column] * chosen[at, column],
         tile_m=tm[at, 0],
         tile_n=tn[at, 0],
@@ -181,13 +234,13 @@ def _chunk(rows: _Rows, kind: KernelKind, gpu: GpuMachine, c: KernelConstants) -
     )
 
 
-def kernel_times(m: Array, n: Array, k: Array, batch: Array, kind: KernelKind, gpu: GpuMachine,
-                 constants: KernelConstants) -> KernelTimes:  # fmt: skip
-    """Times of products, arrays of equal length; W (K x N) is the sparse operand, if any."""
+def kernel_times(
+    products: Products, kind: KernelKind, gpu: GpuMachine, constants: KernelConstants
+) -> KernelTimes:
+    """Times of products; W (K x N) is the sparse operand, if any."""
     parts: list[KernelTimes] = []
-    for start in range(0, len(m), CHUNK):
-        cut = slice(start, start + CHUNK)
-        rows = _rows(m[cut], n[cut], k[cut], batch[cut], kind, gpu, constants)
+    for start in range(0, len(products), CHUNK):
+        rows = _rows(products.cut(slice(start, start + CHUNK)), kind, gpu, constants)
         parts.append(_chunk(rows, kind, gpu, constants))
     if not parts:
         empty = np.zeros(0)

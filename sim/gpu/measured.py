@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.sim.gpu.kernel import Array
+from weft.sim.gpu.kernel import Array, Products
 
 __all__ = [
     "LINEAR_TABLES",
@@ -72,6 +72,11 @@ class Measured:
 
     def __len__(self) -> int:
         return len(self.m)
+
+    @property
+    def products(self) -> Products:
+        """The products measured."""
+        return Products(self.m, self.n, self.k, np.ones(len(self)))
 
     def where(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Measured:
         """The chosen rows."""

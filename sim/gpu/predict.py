@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
+import csv
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from weft.sim.gpu.constants import ConstantSet, load_constants
-from weft.sim.gpu.kernel import Array, KernelKind, kernel_times, output_bytes
+from weft.sim.gpu.kernel import Array, KernelKind, Products, kernel_times, output_bytes
 from weft.sim.gpu.machine import GpuMachine, load_gpu
+from weft.sim.gpu.measured import read_rows
 from weft.sim.gpu.power import activity, board_power, load_power
 from weft.sim.pattern import Pattern
 
-__all__ = ["ELEMENT_BYTES", "Prediction", "ProductTable", "kernel_kind", "predict", "sparse_ratio"]
+__all__ = [
+    "ELEMENT_BYTES",
+    "Prediction",
+    "ProductTable",
+    "kernel_kind",
+    "predict",
+    "predict_file",
+    "read_table",
+    "sparse_ratio",
+]
 
 ELEMENT_BYTES = {"fp16": 2.0, "bf16": 2.0, "tf32": 4.0, "fp32": 4.0, "fp32-ieee": 4.0, "fp8": 1.0,
                  "int8": 1.0}  # fmt: skip
 """Bytes of one input element, by dtype."""
+
+_DTYPE_NAMES = {"float16": "fp16", "half": "fp16", "bfloat16": "bf16", "float32": "fp32",
+                "float8": "fp8"}  # fmt: skip
 
 HARDWARE_PATTERN = Pattern(2, 4)
 """The one pattern that sparse tensor cores accelerate."""
@@ -156,14 +173,16 @@ def predict(
     *,
     dense_library: str = "cublas",
     constants: Mapping[str, ConstantSet] | None = None,
-    weight_copies: float = 6.0,
+    weight_copies: float | None = None,
     sustained: bool = False,
 ) -> Prediction:
     """Time and board power of every product of ``table`` on ``gpu``.
 
-    ``constants`` replaces shipped sets, by library ("cublas", "cusparselt"). ``weight_copies``
-    weights take turns: 6 as measured, infinite for cold ones. ``sustained`` slows kernels whose
-    power would pass the board's limit, as in a run of many; otherwise times are those of bursts.
+    ``dense_library`` is "cublas" (as PyTorch calls it, back to back in a CUDA graph) or
+    "cublaslt" (best algorithm, measured the same way as the 2:4 sets; to be preferred for
+    speed-ups). ``constants`` replaces shipped sets, by library. ``weight_copies`` weights take
+    turns (infinite: always cold), by default as when the set was measured. ``sustained`` slows
+    kernels whose power would pass the board's limit; otherwise times are those of bursts.
 
     Raises:
         ValueError: unknown GPU, a dtype that the GPU lacks.
@@ -184,11 +203,15 @@ def predict(
             library = "cusparselt" if is_sparse else dense_library
             if library not in chosen:
                 chosen[library] = load_constants(machine, library)
-            kind = kernel_kind(machine, str(dtype), sparse=is_sparse, weight_copies=weight_copies)
-            times = kernel_times(
-                table.m[rows], table.n[rows], table.k[rows], table.batch[rows], kind, machine,
-                chosen[library].constants,
-            )  # fmt: skip
+            values = chosen[library]
+            kind = kernel_kind(
+                machine,
+                str(dtype),
+                sparse=is_sparse,
+                weight_copies=values.weight_copies if weight_copies is None else weight_copies,
+            )
+            products = Products(table.m[rows], table.n[rows], table.k[rows], table.batch[rows])
+            times = kernel_times(products, kind, machine, values.constants)
             for name, array in parts.items():
                 array[rows] = getattr(times, name)
             peak[rows] = kind.rate_flop_clk_sm * machine.sms * machine.clock_hz
@@ -200,3 +223,71 @@ def predict(
     if sustained:
         parts["time_us"] = power.sustained_us
     return Prediction(**parts, watts=power.watts, notes=tuple(notes))
+
+
+def _cells(rows: list[dict[str, str]], name: str, default: str | None) -> list[str]:
+    return [(row.get(name) or default or "").strip() for row in rows]
+
+
+def _numbers(cells: list[str], name: str, source: Path) -> Array:
+    values = np.zeros(len(cells))
+    for row, cell in enumerate(cells):
+        try:
+            values[row] = float(cell)
+        except ValueError:
+            raise ValueError(
+                f"{source} line {row + 2}: {name} is {cell!r}; it must be a whole number"
+            ) from None
+    return values
+
+
+def read_table(source: Path) -> tuple[ProductTable, list[dict[str, str]]]:
+    """Products of a CSV file with columns m, n, k[, batch, dtype, sparsity], and its rows.
+
+    Raises:
+        ValueError: a column is missing or a cell is wrong; the message names line and field.
+    """
+    rows = read_rows(source)
+    header = list(rows[0]) if rows else []
+    missing = [name for name in ("m", "n", "k") if name not in header]
+    if missing:
+        raise ValueError(f"{source} lacks column {missing[0]!r} or has no rows; "
+                         "needed: m,n,k[,batch,dtype,sparsity]")  # fmt: skip
+    m, n, k = (_numbers(_cells(rows, name, None), name, source) for name in ("m", "n", "k"))
+    batch = _numbers(_cells(rows, "batch", "1"), "batch", source)
+    dtype = [_DTYPE_NAMES.get(cell, cell) for cell in _cells(rows, "dtype", "bf16")]
+    try:
+        table = ProductTable.of(m, n, k, batch, dtype, _cells(rows, "sparsity", "dense"))
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+    return table, rows
+
+
+def predict_file(
+    source: Path,
+    gpu: str | GpuMachine,
+    out: Path | None = None,
+    *,
+    constants: Mapping[str, ConstantSet] | None = None,
+) -> Prediction:
+    """Write the products of a CSV file with columns ``time_us`` and ``watts`` added.
+
+    Without ``out`` the table goes to standard output; notes on what was assumed to standard error.
+    A file that holds 2:4 rows compares: its dense rows then come from the set that was measured
+    the same way ("cublaslt").
+    """
+    table, rows = read_table(source)
+    compares = bool(np.any(table.sparsity == str(HARDWARE_PATTERN))) and not constants
+    library = "cublaslt" if compares else "cublas"
+    result = predict(table, gpu, dense_library=library, constants=constants)
+    for note in result.notes:
+        print(f"note: {note}", file=sys.stderr)
+    header = [*(name for name in rows[0] if name not in ("time_us", "watts")), "time_us", "watts"]
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(out.open("w", newline="")) if out else sys.stdout
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        kept = header[:-2]
+        for row, time_us, watts in zip(rows, result.time_us, result.watts, strict=True):
+            writer.writerow([*(row[name] for name in kept), f"{time_us:.4f}", f"{watts:.1f}"])
+    return result

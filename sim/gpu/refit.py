@@ -13,7 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from weft.sim.gpu.constants import ConstantSet, KernelConstants, write_constants
+from weft.sim.gpu.constants import (
+    SIBLINGS,
+    ConstantSet,
+    KernelConstants,
+    constant_sets,
+    write_constants,
+)
 from weft.sim.gpu.fit import ALL, STARTS, FitSettings, fit_constants, mape, predict_measured
 from weft.sim.gpu.kernel import KernelKind, kernel_times
 from weft.sim.gpu.machine import GpuMachine, load_gpu
@@ -41,9 +47,15 @@ def fit_linear(measured: Measured, gpu: GpuMachine) -> KernelConstants:
 
 
 def fit_pairs_side(measured: Measured, gpu: GpuMachine, *, sparse: bool) -> KernelConstants:
-    """Constants of one side, dense or 2:4, of a paired table."""
+    """Constants of one side, dense or 2:4, of a paired table.
+
+    Starts from the general points and from the linear-layer constants of this GPU or a sibling.
+    """
     kind = kernel_kind(gpu, "bf16", sparse=sparse)
-    return fit_constants(measured, gpu, kind, STARTS, ALL, PAIR_SETTINGS)
+    own = constant_sets().get((gpu.name, "cublas"))
+    sibling = constant_sets().get((SIBLINGS.get(gpu.name, ""), "cublas"))
+    near = [found.constants for found in (own, sibling) if found is not None]
+    return fit_constants(measured, gpu, kind, (*STARTS, *near), ALL, PAIR_SETTINGS)
 
 
 def _set(
@@ -82,8 +94,8 @@ def _linear(name: str, folder: Path, out: Path) -> None:
 def _power(
     name: str, measured: Measured, constants: KernelConstants, kind: KernelKind, out: Path
 ) -> None:
-    gpu, ones = load_gpu(name), np.ones(len(measured))
-    times = kernel_times(measured.m, measured.n, measured.k, ones, kind, gpu, constants)
+    gpu = load_gpu(name)
+    times = kernel_times(measured.products, kind, gpu, constants)
     flop = 2.0 * measured.m * measured.n * measured.k
     use = activity(
         times.time_us, flop, times.memory_bytes, times.blocks, gpu.peak_flop_s("bf16"), gpu
@@ -116,10 +128,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     wanted = options.gpu or sorted({*LINEAR_TABLES, *PAIR_GPUS})
     for name in wanted:
-        print(f"fitting {name}", file=sys.stderr)
         if name in LINEAR_TABLES:
+            print(f"fitting linear layers of {name}", file=sys.stderr)
             _linear(name, options.data, options.out)
+    constant_sets.cache_clear()
+    for name in wanted:
         if name in PAIR_GPUS:
+            print(f"fitting dense and 2:4 products of {name}", file=sys.stderr)
             _pairs(name, options.data, options.out)
     return 0
 
