@@ -43,7 +43,9 @@ def _table(title: str, *columns: str) -> Table:
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+        name = index == 0 or column == "op"
+        justify = "left" if name else "right"
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=not name)
     return table
 
 

@@ -200,6 +200,10 @@ _UsageProblem: type[Exception] = typer.BadParameter.__mro__[2]
 """Typer's base of all command-line mistakes, wherever its version keeps it."""
 
 
+_INTERRUPTED = "interrupted; nothing half-written is left"
+_SIGINT_STATUS = 130
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one line on stderr and exit status 2."""
     try:
@@ -207,7 +211,11 @@ def main() -> None:
     except _UsageProblem as error:
         _fail(getattr(error, "format_message", error.__str__)())
     except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted; nothing half-written is left")
+        _fail(_INTERRUPTED)
+    except SystemExit as stop:  # some versions of typer turn Ctrl-C into this
+        if stop.code == _SIGINT_STATUS:
+            _fail(_INTERRUPTED)
+        raise
     except BrokenPipeError:
         from weft.output import silence_stdout
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product as cross
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from weft.output import check_folder, write_json
 from weft.sim.results import RunResult
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from weft.sim.workload import Workload
 
 __all__ = ["Grid", "run_compare", "run_report", "run_simulate"]
+
+
+_PIPE_WIDTH = 120
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,7 @@ def run_report(folders: list[Path], format_: str, out: Path | None) -> None:
 def _console() -> Console:
     from rich.console import Console
 
-    return Console(file=sys.stdout)
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def _show(result: RunResult) -> None:
@@ -173,12 +176,8 @@ def _show_comparison(results: list[RunResult]) -> None:
     from weft.reports.terminal import compare_table
 
     console = _console()
-    for part in _as_parts(compare_table(results)):
+    for part in compare_table(results):
         console.print(part)
-
-
-def _as_parts(found: Any) -> list[Any]:
-    return list(found) if isinstance(found, list | tuple) else [found]
 
 
 def _tell(line: str) -> None:
