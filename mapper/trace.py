@@ -86,8 +86,8 @@ def trace(
             is that of :func:`weft.mapper.loss.default_loss`.
         optimizer: a key of :data:`OPTIMIZERS` or a callable from parameters to an optimizer.
         attention: "math" lets PyTorch split ``scaled_dot_product_attention`` into matrix
-            products and a softmax; "fused" keeps the fused kernel, whose backward computes the
-            scores again.
+            products and a softmax; "fused" keeps the fused kernel wherever PyTorch would use
+            one on a CPU (no dropout), whose backward computes the scores again.
         name: the model's name in the graph, by default its class.
 
     Raises:

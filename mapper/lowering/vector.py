@@ -108,7 +108,7 @@ def _pool(lowering: Lowering, op: Op) -> None:
     )
 
 
-@lowers("avg_pool2d_backward", "avg_pool3d_backward", "avg_pool1d_backward")
+@lowers("avg_pool2d_backward", "avg_pool3d_backward")
 def _average_pool_backward(lowering: Lowering, op: Op) -> None:
     """Each output gradient is added to its whole window."""
     gradient = lowering.tensor(op.arguments[0])
