@@ -25,6 +25,8 @@ def summary_table(run: RunResult) -> list[RenderableType]:
         f"recipe {run.recipe} {run.pattern}, on {run.hardware}"
     )
     parts: list[RenderableType] = [head, _stages(run), _layers(run)]
+    if run.weights:
+        parts.append(_weights(run))
     parts += [Text(f"note: {note}") for note in run.notes]
     if run.uncosted:
         ops = sum(op.count for op in run.uncosted)
@@ -94,6 +96,13 @@ def _layers(run: RunResult) -> Table:
             _busy(layer),
             layer.why,
         )
+    return table
+
+
+def _weights(run: RunResult) -> Table:
+    table = _table("What the weights' zeros show", "layer", "axis", "pattern", "fits", "zeros")
+    for row in run.weights:
+        table.add_row(row.layer, row.axis, row.pattern, f"{row.share:.1%}", f"{row.zeros:.1%}")
     return table
 
 

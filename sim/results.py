@@ -19,6 +19,7 @@ __all__ = [
     "RunResult",
     "UncostedOp",
     "UnitCost",
+    "WeightPattern",
 ]
 
 SCHEMA = "weft-run/1"
@@ -121,6 +122,21 @@ class UncostedOp:
 
 
 @dataclass(frozen=True)
+class WeightPattern:
+    """The tightest N:M that a weight's zeros show along one axis, and how well it fits.
+
+    ``axis``: "k" (reduction of FF) or "o" (reduction of BP). ``share`` of groups fit;
+    ``zeros`` is the share of zero elements.
+    """
+
+    layer: str
+    axis: str
+    pattern: str
+    share: float
+    zeros: float
+
+
+@dataclass(frozen=True)
 class RunResult:
     """One simulated training run."""
 
@@ -142,6 +158,7 @@ class RunResult:
     provenance: Mapping[str, str] = field(default_factory=dict[str, str])
     machine: Mapping[str, Any] = field(default_factory=dict[str, Any])
     overlap_cycles: int = 0
+    weights: tuple[WeightPattern, ...] = ()
     schema: str = SCHEMA
 
     def to_json(self) -> dict[str, Any]:
@@ -169,6 +186,7 @@ class RunResult:
                 "layers": tuple(LayerCost(**layer) for layer in fields["layers"]),
                 "uncosted": tuple(UncostedOp(**op) for op in fields["uncosted"]),
                 "units": tuple(UnitCost(**unit) for unit in fields["units"]),
+                "weights": tuple(WeightPattern(**row) for row in fields["weights"]),
                 "notes": tuple(fields["notes"]),
             }
             return cls(**parsed)

@@ -83,6 +83,8 @@ def _simulate_subject(
 
         subject = find_subject(model, batch, input_shape)
         built = subject.build()
+        if not isinstance(built, tuple):
+            raise ValueError(f"{model} must return (model, example_inputs[, loss_fn])")
         return simulate(*built, name=subject.name, **dataclasses.asdict(settings))
     workload = _trace(model, batch, input_shape, settings.optimizer)
     return simulate_workload(workload, settings, provenance=_provenance())

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weft.sim.results import RunResult
+from weft.sim.results import RunResult, WeightPattern
 
 if TYPE_CHECKING:
     from weft.mapper.plan import Plan
+    from weft.mapper.pruned import LayerPattern
     from weft.mapper.sparsify import Applied, Recipe, SkipRules
     from weft.mapper.switches import Switches
     from weft.sim.engine import Engine, Slice
@@ -129,8 +131,14 @@ def simulate(
     workload = trace_workload(
         model, example_inputs, loss_fn, optimizer=settings.optimizer, name=name
     )
-    patterns = _weights_patterns(model) if recipe == "from-weights" else None
-    return simulate_workload(workload, settings, patterns=patterns)
+    if recipe != "from-weights":
+        return simulate_workload(workload, settings)
+    found = _weight_patterns(model)
+    run = simulate_workload(workload, settings, patterns=_chooser(found))
+    weights = tuple(
+        WeightPattern(row.layer, row.axis, str(row.pattern), row.share, row.zeros) for row in found
+    )
+    return dataclasses.replace(run, result=dataclasses.replace(run.result, weights=weights))
 
 
 def simulate_workload(
@@ -284,16 +292,33 @@ class _FromWeights:
 _FROM_WEIGHTS = _FromWeights()
 
 
-def _weights_patterns(model: Any) -> Callable[[Product], Pattern]:
-    """Pattern of each product from the zeros of its real weights."""
+def _weight_patterns(model: Any) -> tuple[LayerPattern, ...]:
+    """What the zeros of a module's real weights show.
+
+    Raises:
+        ValueError: a builder instead of a module, or a module without a zero pattern.
+    """
+    from torch import nn
+
     from weft.mapper.pruned import layer_patterns
+
+    if not isinstance(model, nn.Module):
+        raise ValueError("recipe from-weights needs a module with real weights, not a builder")
+    found = layer_patterns(model)
+    if all(row.pattern.is_dense for row in found):
+        raise ValueError("recipe from-weights: no weight of the model is N:M along any axis")
+    return found
+
+
+def _chooser(found: tuple[LayerPattern, ...]) -> Callable[[Product], Pattern]:
+    """Pattern of each product from those of the weights; the same layer's may differ by axis."""
     from weft.sim.pattern import DENSE
     from weft.sim.workload import Stage
 
-    found = {(row.parameter, row.axis): row.pattern for row in layer_patterns(model)}
+    patterns = {(row.parameter, row.axis): row.pattern for row in found}
 
     def choose(product: Product) -> Pattern:
         axis = "k" if product.stage is Stage.FF else "o"
-        return found.get((product.right.parameter, axis), DENSE)
+        return patterns.get((product.right.parameter, axis), DENSE)
 
     return choose
