@@ -212,10 +212,6 @@ def main() -> None:
         _fail(getattr(error, "format_message", error.__str__)())
     except (KeyboardInterrupt, typer.Abort):
         _fail(_INTERRUPTED)
-    except SystemExit as stop:  # some versions of typer turn Ctrl-C into this
-        if stop.code == _SIGINT_STATUS:
-            _fail(_INTERRUPTED)
-        raise
     except BrokenPipeError:
         from weft.output import silence_stdout
 
@@ -226,6 +222,8 @@ def main() -> None:
             raise
         _fail(str(error))
     else:
+        if status == _SIGINT_STATUS:  # typer turns Ctrl-C into this
+            _fail(_INTERRUPTED)
         sys.exit(status if isinstance(status, int) else 0)
 
 
