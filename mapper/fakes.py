@@ -19,10 +19,21 @@ def to_fake(tensor: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:
     """A fake with the shape, dtype, strides and gradient flag of ``tensor``; no gradient."""
     if isinstance(tensor, FakeTensor):
         return tensor
+    if tensor.is_meta:
+        return _from_meta(tensor, mode)
     fake = mode.from_tensor(tensor, static_shapes=True)
     fake.grad = None
     setattr(fake, _REAL, tensor)
     return fake
+
+
+def _from_meta(tensor: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:
+    """A model built on the meta device runs with inputs of any other."""
+    with mode:
+        fake = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu")
+        if isinstance(tensor, nn.Parameter):
+            return nn.Parameter(fake, requires_grad=tensor.requires_grad)
+    return fake.requires_grad_(tensor.requires_grad)
 
 
 def real_of(tensor: torch.Tensor) -> torch.Tensor | None:

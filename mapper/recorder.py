@@ -101,7 +101,8 @@ class ModuleStack:
         return self._stack[-1] if self._stack else None
 
     def _enter(self, module: torch.nn.Module, _inputs: Any) -> None:
-        self._stack.append(self._names.get(id(module), self.path or ""))
+        outside = "loss" if self.path is None else self.path
+        self._stack.append(self._names.get(id(module), outside))
 
     def _leave(self, _module: torch.nn.Module, _inputs: Any, _output: Any) -> None:
         self._stack.pop()

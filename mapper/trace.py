@@ -96,7 +96,7 @@ def trace(
     """
     _check_choices(optimizer, attention)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    with _random_state_kept(), _quiet():
+    with _random_state_kept(), _quiet(), torch.inference_mode(False), torch.enable_grad():
         subject = _subject(mode, model_or_builder, example_inputs, loss_fn, name)
         with mode, faked(subject.model, mode):
             return _run(mode, subject, optimizer, attention)
@@ -130,8 +130,15 @@ def _subject(
             f"{_callable_name(model_or_builder)} returned {type(model).__name__}; "
             "expected (model, example_inputs) or (model, example_inputs, loss_fn)"
         )
+    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     if inputs is None:
         raise TraceError(f"{type(model).__name__} needs example inputs to be traced")
+    for parameter, value in model.named_parameters():
+        if nn.parameter.is_lazy(value):
+            raise TraceError(
+                f"{type(model).__name__}: parameter {parameter} has no shape yet; "
+                "run the model once on real inputs before tracing it"
+            )
     return _Subject(model, inputs, loss_fn, name or type(model).__name__)
 
 
@@ -141,7 +148,6 @@ def _run(
     model = subject.model
     inputs = pytree.tree_map_only(torch.Tensor, _to_fake(mode), subject.inputs)
     with ExitStack() as stack:
-        stack.enter_context(torch.enable_grad())
         stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
         if attention == "math":
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))

@@ -162,6 +162,7 @@ def lambda_returning(value: Any) -> Any:
         ((Silent(), torch.ones(2)), {}, "Silent returned str without a floating-point tensor"),
         ((nn.Linear(3, 4), torch.ones(2, 5)), {}, r"Linear \(aten.addmm.default\): RuntimeError"),
         ((nn.Linear(3, 4),), {}, "Linear needs example inputs"),
+        ((nn.LazyLinear(4), torch.ones(2, 3)), {}, "LazyLinear: parameter weight has no shape yet"),
         ((nn.ReLU(), torch.ones(2, 3)), {}, "the loss of ReLU depends on no parameter"),
         ((nn.Linear(3, 4), torch.ones(2, 3), torch.relu), {}, r"the loss of Linear is \(2, 4\)"),
         ((nn.Linear(3, 4), torch.ones(2, 3)), {"optimizer": "lion"}, "optimizer 'lion'.*adamw"),
@@ -259,3 +260,38 @@ def test_inputs_may_be_keywords_and_losses_functions() -> None:
         "pow",
         "sum",
     }
+
+
+def test_models_on_the_meta_device_take_ordinary_inputs() -> None:
+    with torch.device("meta"):
+        model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    found = trace(model, torch.randn(3, 4))
+    assert [p.gradient >= 0 for p in found.parameters] == [True] * 6
+    assert all(p.is_meta for p in model.parameters())
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_the_callers_gradient_mode_does_not_matter(context: Any) -> None:
+    with context():
+        found = trace(lambda: (Norm(), torch.randn(5, 4)))
+    assert all(parameter.gradient >= 0 for parameter in found.parameters)
+
+
+def test_a_compiled_module_is_traced_as_what_it_wraps() -> None:
+    found = trace(torch.compile(Norm()), torch.randn(5, 4))  # type: ignore[arg-type]
+    assert found.model == "Norm"
+    assert found.parameters[0].name == "block.0.weight"
+
+
+def test_a_loss_may_be_a_module_and_may_read_parameters() -> None:
+    model = Norm()
+    measure = nn.MSELoss()
+
+    def loss(y: torch.Tensor) -> torch.Tensor:
+        penalty = sum(parameter.square().sum() for parameter in model.parameters())
+        return measure(y, torch.zeros(5, 3)) + 1e-4 * penalty
+
+    found = trace(model, torch.randn(5, 4), loss)
+    assert {op.path for op in found.ops if op.name == "mse_loss"} == {"loss"}
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert all(parameter.gradient >= 0 for parameter in found.parameters)
