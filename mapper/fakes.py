@@ -10,30 +10,42 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-__all__ = ["faked", "real_of", "to_fake"]
+__all__ = ["faked", "keywords_on_cpu", "real_of", "to_fake"]
+
+_CPU = torch.device("cpu")
 
 _REAL = "_weft_real"
 
 
 def to_fake(tensor: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:
-    """A fake with the shape, dtype, strides and gradient flag of ``tensor``; no gradient."""
+    """A fake with the shape, dtype, strides and gradient flag of ``tensor``; no gradient.
+
+    It is on the CPU wherever the tensor is, so that a trace is the same on every machine.
+    """
+    if tensor.device.type != "cpu":
+        return _on_cpu(tensor, mode)
     if isinstance(tensor, FakeTensor):
         return tensor
-    if tensor.is_meta:
-        return _from_meta(tensor, mode)
     fake = mode.from_tensor(tensor, static_shapes=True)
     fake.grad = None
     setattr(fake, _REAL, tensor)
     return fake
 
 
-def _from_meta(tensor: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:
-    """A model built on the meta device runs with inputs of any other."""
+def _on_cpu(tensor: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:
+    shape, strides = tuple(tensor.shape), tensor.stride()
     with mode:
-        fake = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu")
+        fake = torch.empty_strided(shape, strides, dtype=tensor.dtype, device="cpu")
         if isinstance(tensor, nn.Parameter):
             return nn.Parameter(fake, requires_grad=tensor.requires_grad)
     return fake.requires_grad_(tensor.requires_grad)
+
+
+def keywords_on_cpu(keywords: dict[str, Any] | None) -> dict[str, Any]:
+    """Keywords of an op, its device the CPU if it names one."""
+    if not keywords:
+        return {}
+    return {**keywords, "device": _CPU} if keywords.get("device") is not None else keywords
 
 
 def real_of(tensor: torch.Tensor) -> torch.Tensor | None:
@@ -53,7 +65,7 @@ def faked(model: nn.Module, mode: FakeTensorMode) -> Iterator[None]:
     memo: dict[int, torch.Tensor] = {}
 
     def exchange(value: Any) -> Any:
-        if not isinstance(value, torch.Tensor) or isinstance(value, FakeTensor):
+        if not isinstance(value, torch.Tensor):
             return value
         if id(value) not in memo:
             memo[id(value)] = to_fake(value, mode)

@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from weft.mapper.fakes import real_of
+from weft.mapper.fakes import keywords_on_cpu, real_of
 from weft.mapper.graph import Op, Reference, Tensor, TensorKind
 from weft.mapper.replay import Replay, UnknownValueError
 from weft.sim.workload import Stage
@@ -138,6 +138,12 @@ class Recorder(TorchDispatchMode):
         # Tensors that are not ours to mark; held, so that their ids stay theirs.
         self._foreign: dict[int, tuple[torch.Tensor, _Value]] = {}
         self._by_sequence: dict[int, list[int]] = {}
+        self._set_aside: list[tuple[torch.Tensor, torch.Tensor | None]] = []
+
+    def restore_gradients(self) -> None:
+        """Give tensors from outside the model, such as weights of a loss, their gradients back."""
+        for tensor, gradient in self._set_aside:
+            tensor.grad = gradient
 
     def index_of(self, tensor: torch.Tensor | None) -> int:
         """The record of what ``tensor`` holds now, -1 for none."""
@@ -158,7 +164,7 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        kwargs = kwargs or {}
+        kwargs = keywords_on_cpu(kwargs)
         schema = self._schemas.get(func)
         if schema is None:
             schema = self._schemas[func] = _read_schema(func)
@@ -297,8 +303,11 @@ class Recorder(TorchDispatchMode):
     def _keep(self, tensor: torch.Tensor, value: _Value) -> None:
         if type(tensor) is FakeTensor:
             setattr(tensor, _VALUE, value)
-        else:
-            self._foreign[id(tensor)] = (tensor, value)
+            return
+        if id(tensor) not in self._foreign and tensor.requires_grad and tensor.is_leaf:
+            self._set_aside.append((tensor, tensor.grad))
+            tensor.grad = None
+        self._foreign[id(tensor)] = (tensor, value)
 
     def _place(self, inputs: list[int], index: int) -> tuple[Stage, str, tuple[int, ...], bool]:
         """Stage, module path, forward ops of the autograd node, whether recomputed."""

@@ -28,7 +28,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from weft.mapper.fakes import faked, to_fake
+from weft.mapper.fakes import faked, keywords_on_cpu, to_fake
 from weft.mapper.graph import ParameterUse, TrainingGraph
 from weft.mapper.loss import default_loss
 from weft.mapper.recorder import ModuleStack, Recorder
@@ -153,6 +153,7 @@ def _run(
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         modules = stack.enter_context(ModuleStack(model))
         recorder = stack.enter_context(Recorder(modules, _to_fake(mode)))
+        stack.callback(recorder.restore_gradients)
         _register(recorder, model, inputs)
         with _errors(subject.name, recorder):
             output = _call(model, inputs)
@@ -325,7 +326,7 @@ class _BuildMode(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        kwargs = kwargs or {}
+        kwargs = keywords_on_cpu(kwargs)
         tensors = [
             leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)
         ]

@@ -270,6 +270,31 @@ def test_models_on_the_meta_device_take_ordinary_inputs() -> None:
     assert all(p.is_meta for p in model.parameters())
 
 
+def test_a_builder_may_build_on_a_device_that_is_not_there() -> None:
+    class OnDevice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(40, 40, device="cuda")
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(x + torch.ones(40, device=x.device))
+
+    for device in ("cuda", "cpu", "meta"):
+        found = trace(lambda: (OnDevice(), torch.randn(30, 40, device=device)))  # noqa: B023
+        assert all(parameter.gradient >= 0 for parameter in found.parameters)
+
+
+def test_weights_of_a_loss_keep_their_gradients() -> None:
+    outside, gradient = torch.ones(3, requires_grad=True), torch.full((3,), 7.0)
+    outside.grad = gradient
+    trace(Norm(), torch.randn(5, 4), lambda y: (y * outside).sum())
+    assert outside.grad is gradient
+    assert gradient.tolist() == [7.0] * 3
+    outside.grad = None
+    trace(Norm(), torch.randn(5, 4), lambda y: (y * outside).sum())
+    assert outside.grad is None
+
+
 @pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
 def test_the_callers_gradient_mode_does_not_matter(context: Any) -> None:
     with context():
