@@ -85,7 +85,8 @@ def _assumptions(lowering: Lowering) -> tuple[str, ...]:
 class LayerRoles:
     """Names of the products at the edges of a model, which recipes keep dense by default.
 
-    ``stem``: products with a weight that no other weighted product and no embedding feeds.
+    ``stem``: products with a weight that no other weighted product and no embedding feeds; they
+    read the model's input, or constants only (a learned map of fixed positions).
     ``classifier``: products with a weight that feed no other weighted product of the forward
     pass, in every use of the weight; if there is none, the last weighted product.
     """

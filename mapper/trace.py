@@ -20,15 +20,13 @@ from torch import nn
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
-    FakeTensor,
     FakeTensorMode,
-    unset_fake_temporarily,
 )
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from weft.mapper.fakes import faked, keywords_on_cpu, to_fake
+from weft.mapper.building import BuildMode
+from weft.mapper.fakes import faked, to_fake
 from weft.mapper.graph import ParameterUse, TrainingGraph
 from weft.mapper.loss import default_loss
 from weft.mapper.recorder import ModuleStack, Recorder
@@ -50,7 +48,6 @@ OPTIMIZERS: Mapping[str, Callable[[Any], torch.optim.Optimizer]] = {
 }
 """Optimizers by name."""
 
-_SMALL_ELEMENTS = 1024
 _MESSAGE_CHARACTERS = 240
 
 
@@ -118,7 +115,7 @@ def _subject(
 ) -> _Subject:
     model: Any = model_or_builder
     if not isinstance(model, nn.Module):
-        with _errors(f"building {_callable_name(model)}"), mode, _BuildMode():
+        with _errors(f"building {_callable_name(model)}"), mode, BuildMode():
             built = model()
         if isinstance(built, (tuple, list)) and len(built) in (2, 3):
             model, inputs = built[0], built[1]
@@ -314,27 +311,3 @@ def _place(recorder: Recorder | None) -> str:
         return ""
     path, op = recorder.failed_in
     return f" (module {path!r}, {op})" if path else f" ({op})"
-
-
-class _BuildMode(TorchDispatchMode):
-    """While a model is built: small tensors made of constants keep their values.
-
-    Builders read such values (``torch.linspace(...).tolist()`` for drop rates); weights and
-    everything above a few kilobytes stay fake.
-    """
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        kwargs = keywords_on_cpu(kwargs)
-        tensors = [
-            leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)
-        ]
-        if any(isinstance(tensor, FakeTensor) for tensor in tensors):
-            return func(*args, **kwargs)
-        if not tensors:
-            result = func(*args, **kwargs)
-            if not isinstance(result, torch.Tensor) or result.numel() > _SMALL_ELEMENTS:
-                return result
-        with unset_fake_temporarily():
-            return func(*args, **kwargs)

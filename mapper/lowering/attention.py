@@ -6,6 +6,9 @@ The fused kernels do not keep the scores, so their backward computes them again;
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from math import prod
+
 from weft.mapper.graph import Op, Tensor
 from weft.mapper.lowering.context import Lowering
 from weft.mapper.lowering.registry import lowers
@@ -25,42 +28,24 @@ _SOFTMAX_BACKWARD_PASSES = 5
 )
 def _forward(lowering: Lowering, op: Op) -> None:
     query, key, value = (lowering.tensor(argument) for argument in op.arguments[:3])
-    heads, rows, columns = _heads(query), query.shape[-2], key.shape[-2]
+    sizes = _Sizes.of(query, key, value)
     name = lowering.layer(op, "", ":qk")
-    values = f"{name.replace(':qk', ':pv', 1)}"
-    scores = Operand(Role.ACTIVATION, heads * rows * columns)
     output = lowering.outputs(op)[0]
-    first = lowering.emit(
-        Product(
-            name=name,
-            stage=Stage.FF,
-            op="attention",
-            m=rows,
-            k=query.shape[-1],
-            n=columns,
-            batch=heads,
-            left=lowering.operand(query, Role.ACTIVATION),
-            right=lowering.operand(key, Role.ACTIVATION),
-            output=scores,
-            inputs=lowering.waits_for((query.index, key.index)),
-        ),
-        (),
+    chain = _Chain(lowering, Stage.FF, "attention", sizes.heads)
+    scores = Operand(Role.ACTIVATION, sizes.scores)
+    left, right, last = (lowering.operand(t, Role.ACTIVATION) for t in (query, key, value))
+    waits = lowering.waits_for((query.index, key.index))
+    first = chain.product(
+        name, (sizes.rows, sizes.depth, sizes.columns), left, right, scores, waits
     )
-    softmax = lowering.emit(_softmax(name, Stage.FF, scores.elements, first), ())
-    lowering.emit(
-        Product(
-            name=values,
-            stage=Stage.FF,
-            op="attention",
-            m=rows,
-            k=columns,
-            n=value.shape[-1],
-            batch=heads,
-            left=scores,
-            right=lowering.operand(value, Role.ACTIVATION),
-            output=Operand(Role.ACTIVATION, output.elements, output.index),
-            inputs=(softmax, *lowering.waits_for((value.index,))),
-        ),
+    softmax = chain.vector(name, "softmax", sizes.scores, _SOFTMAX_PASSES, (first,))
+    chain.product(
+        name.replace(":qk", ":pv"),
+        (sizes.rows, sizes.columns, sizes.width),
+        scores,
+        last,
+        Operand(Role.ACTIVATION, output.elements, output.index),
+        (softmax, *lowering.waits_for((value.index,))),
         op.outputs,
     )
 
@@ -73,99 +58,106 @@ def _forward(lowering: Lowering, op: Op) -> None:
 )
 def _backward(lowering: Lowering, op: Op) -> None:
     gradient, query, key, value = (lowering.tensor(argument) for argument in op.arguments[:4])
-    heads, rows, columns = _heads(query), query.shape[-2], key.shape[-2]
-    depth, width = query.shape[-1], value.shape[-1]
+    sizes = _Sizes.of(query, key, value)
+    rows, columns, depth, width = sizes.rows, sizes.columns, sizes.depth, sizes.width
     place = lowering.place(op)
-    scores = Operand(Role.ACTIVATION, heads * rows * columns)
-    score_gradient = Operand(Role.GRADIENT, scores.elements)
-    outputs = lowering.outputs(op)
-    ends = {
-        "q": lowering.operand(query, Role.ACTIVATION),
-        "k": lowering.operand(key, Role.ACTIVATION),
-        "v": lowering.operand(value, Role.ACTIVATION),
-        "dy": lowering.operand(gradient, Role.GRADIENT),
-    }
+    chain = _Chain(lowering, Stage.BP, "attention_backward", sizes.heads)
+    q, k, v = (lowering.operand(tensor, Role.ACTIVATION) for tensor in (query, key, value))
+    dy = lowering.operand(gradient, Role.GRADIENT)
+    scores, ds = Operand(Role.ACTIVATION, sizes.scores), Operand(Role.GRADIENT, sizes.scores)
+    dq, dk, dv, *extras = (
+        Operand(Role.GRADIENT, tensor.elements, tensor.index) for tensor in lowering.outputs(op)
+    )
+    saved = lowering.waits_for((query.index, key.index))
+    incoming = lowering.waits_for((gradient.index, value.index))
+
+    again = chain.product(f"{place}:qk", (rows, depth, columns), q, k, scores, saved)
+    softmax = chain.vector(f"{place}:qk", "softmax", sizes.scores, _SOFTMAX_PASSES, (again,))
+    after = (softmax, *lowering.waits_for((gradient.index,)))
+    chain.product(f"{place}:pv_dv", (columns, rows, width), scores, dy, dv, after)
+    dp = chain.product(f"{place}:pv_dp", (rows, width, columns), dy, v, ds, incoming)
+    back = chain.vector(
+        f"{place}:qk", "softmax_backward", sizes.scores, _SOFTMAX_BACKWARD_PASSES, (dp, softmax)
+    )
+    chain.product(f"{place}:qk_dq", (rows, columns, depth), ds, k, dq, (back,))
+    chain.product(f"{place}:qk_dk", (columns, rows, depth), ds, q, dk, (back,))
+    for extra in extras:
+        chain.vector(f"{place}:bias", "bias_gradient", sizes.scores, 1, (back,), extra)
+
+
+@dataclass(frozen=True)
+class _Sizes:
+    """Query rows, key columns, depth of a query, width of a value, over all samples and heads."""
+
+    heads: int
+    rows: int
+    columns: int
+    depth: int
+    width: int
+
+    @classmethod
+    def of(cls, query: Tensor, key: Tensor, value: Tensor) -> _Sizes:
+        heads = prod(query.shape[:-2])
+        return cls(heads, query.shape[-2], key.shape[-2], query.shape[-1], value.shape[-1])
+
+    @property
+    def scores(self) -> int:
+        return self.heads * self.rows * self.columns
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """Emits the parts of one fused op."""
+
+    lowering: Lowering
+    stage: Stage
+    op: str
+    heads: int
 
     def product(
-        suffix: str,
+        self,
+        name: str,
         sizes: tuple[int, int, int],
         left: Operand,
         right: Operand,
         output: Operand,
         inputs: tuple[int, ...],
+        makes: tuple[int, ...] = (),
     ) -> int:
         m, k, n = sizes
         item = Product(
-            name=f"{place}:{suffix}",
-            stage=Stage.BP,
-            op="attention_backward",
+            name=name,
+            stage=self.stage,
+            op=self.op,
             m=m,
             k=k,
             n=n,
-            batch=heads,
+            batch=self.heads,
             left=left,
             right=right,
             output=output,
             inputs=inputs,
         )
-        return lowering.emit(item, (output.tensor,) if output.tensor >= 0 else ())
+        return self.lowering.emit(item, makes or ((output.tensor,) if output.tensor >= 0 else ()))
 
-    def made(tensor: Tensor) -> Operand:
-        return Operand(Role.GRADIENT, tensor.elements, tensor.index)
-
-    saved = lowering.waits_for((query.index, key.index))
-    incoming = lowering.waits_for((gradient.index, value.index))
-    again = product("qk", (rows, depth, columns), ends["q"], ends["k"], scores, saved)
-    softmax = lowering.emit(_softmax(f"{place}:qk", Stage.BP, scores.elements, again), ())
-    product("pv_dv", (columns, rows, width), scores, ends["dy"], made(outputs[2]),
-            (softmax, *incoming[:1]))  # fmt: skip
-    dp = product("pv_dp", (rows, width, columns), ends["dy"], ends["v"], score_gradient, incoming)
-    ds = lowering.emit(
-        VectorOp(
-            name=f"{place}:qk",
-            stage=Stage.BP,
-            op="softmax_backward",
-            elements=scores.elements,
+    def vector(
+        self,
+        name: str,
+        op: str,
+        elements: int,
+        passes: int,
+        inputs: tuple[int, ...],
+        output: Operand | None = None,
+    ) -> int:
+        """An op on scores that stay on chip, and what it writes, if it does."""
+        item = VectorOp(
+            name=name,
+            stage=self.stage,
+            op=op,
+            elements=elements,
             reads=0,
-            writes=0,
-            passes=_SOFTMAX_BACKWARD_PASSES,
-            inputs=(dp, softmax),
-        ),
-        (),
-    )
-    product("qk_dq", (rows, columns, depth), score_gradient, ends["k"], made(outputs[0]), (ds,))
-    product("qk_dk", (columns, rows, depth), score_gradient, ends["q"], made(outputs[1]), (ds,))
-    for extra in outputs[3:]:
-        lowering.emit(
-            VectorOp(
-                name=f"{place}:bias",
-                stage=Stage.BP,
-                op="bias_gradient",
-                elements=scores.elements,
-                reads=scores.elements,
-                writes=extra.elements,
-                inputs=(ds,),
-            ),
-            (extra.index,),
+            writes=0 if output is None else output.elements,
+            passes=passes,
+            inputs=inputs,
         )
-
-
-def _heads(query: Tensor) -> int:
-    """Independent products: samples times query heads."""
-    heads = 1
-    for size in query.shape[:-2]:
-        heads *= size
-    return heads
-
-
-def _softmax(name: str, stage: Stage, elements: int, scores: int) -> VectorOp:
-    return VectorOp(
-        name=name,
-        stage=stage,
-        op="softmax",
-        elements=elements,
-        reads=0,
-        writes=0,
-        passes=_SOFTMAX_PASSES,
-        inputs=(scores,),
-    )
+        return self.lowering.emit(item, () if output is None else (output.tensor,))

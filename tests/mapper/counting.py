@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping
 from math import prod
@@ -36,7 +37,13 @@ def counted(build: Build, *, device: str = "cpu", grouped: bool = False) -> dict
     """What PyTorch counts in a real step; attention as products, RNN cells as their linears."""
     corrected = {torch.ops.aten.convolution_backward: grouped_backward} if grouped else None
     counter = FlopCounterMode(display=False, custom_mapping=corrected)
-    with torch.device(device), torch.backends.mkldnn.flags(enabled=False):
+    with warnings.catch_warnings(), torch.device(device):
+        warnings.simplefilter("ignore")
+        return _counted(build, counter)
+
+
+def _counted(build: Build, counter: FlopCounterMode) -> dict[str, int]:
+    with torch.backends.mkldnn.flags(enabled=False):
         model, inputs = build()
         with counter, sdpa_kernel(SDPBackend.MATH):
             loss = default_loss(call(model, inputs))
