@@ -8,7 +8,7 @@ from typing import TypeGuard
 
 from weft.mapper.graph import Op, TrainingGraph
 from weft.mapper.lowering import attention, convolution, matmul, vector
-from weft.mapper.lowering.context import Item, Lowering
+from weft.mapper.lowering.context import Item, Lowering, owner_and_leaf
 from weft.mapper.lowering.registry import REGISTRY
 from weft.mapper.lowering.table import FREE, POINTWISE
 from weft.mapper.lowering.vector import lower_pointwise
@@ -63,7 +63,7 @@ def _updates(lowering: Lowering) -> None:
         if parameter.gradient >= 0:
             lowering.emit(
                 UpdateOp(
-                    name=parameter.name.rpartition(".")[0] or graph.model,
+                    name=owner_and_leaf(parameter.name)[0] or graph.model,
                     parameter=parameter.name,
                     elements=parameter.elements,
                     optimizer=graph.optimizer,

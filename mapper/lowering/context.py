@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,9 +22,21 @@ from weft.sim.workload import (
     VectorOp,
 )
 
-__all__ = ["ForwardProduct", "Item", "Lowering"]
+__all__ = ["ForwardProduct", "Item", "Lowering", "owner_and_leaf"]
 
 Item = Product | VectorOp | UpdateOp | MaskWork
+
+
+# What pruning, weight normalisation and parametrizations make of the name "weight".
+_RENAMED = re.compile(r"(?:(.*)\.)?(?:parametrizations\.(\w+)\.original\d*|(\w+)_(?:orig|v|g))")
+
+
+def owner_and_leaf(parameter: str) -> tuple[str, str]:
+    """The layer that has a parameter, and the parameter's name in it as the layer uses it."""
+    if match := _RENAMED.fullmatch(parameter):
+        return match[1] or "", match[2] or match[3]
+    owner, _, leaf = parameter.rpartition(".")
+    return owner, leaf
 
 
 @dataclass(frozen=True)
@@ -162,9 +175,8 @@ class Lowering:
         position = self._owners.get(parameter)
         if position is None:
             return path or self.graph.model
-        names = self.graph.parameters[position].names
-        own = [name for name in names if name.rpartition(".")[0] == path]
-        owner, _, leaf = (own or names)[0].rpartition(".")
+        places = [owner_and_leaf(name) for name in self.graph.parameters[position].names]
+        owner, leaf = next((place for place in places if place[0] == path), places[0])
         owner = owner or self.graph.model
         return owner if leaf == "weight" else f"{owner}:{leaf}"
 

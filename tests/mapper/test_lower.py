@@ -13,6 +13,7 @@ from torch.nn import functional
 from tests.mapper.counting import Build
 from tests.mapper.test_trace_against_flop_counter import BUILDS
 from weft.mapper.lower import edge_layers, lower
+from weft.mapper.lowering.context import owner_and_leaf
 from weft.mapper.lowering.registry import REGISTRY
 from weft.mapper.lowering.table import FREE, MOVES, OVERWRITES, POINTWISE, SWEEPS
 from weft.mapper.trace import trace
@@ -208,6 +209,25 @@ def test_a_pruned_weight_is_still_a_weight() -> None:
     update = next(p for p in found.products if p.stage is Stage.WU and p.output.elements == 128)
     assert (forward.right.role, forward.right.parameter) == (Role.WEIGHT, "0.weight_orig")
     assert update.output.parameter == "0.weight_orig"
+    assert forward.name == update.name == "0"
+
+
+@pytest.mark.parametrize(
+    ("parameter", "expected"),
+    [
+        ("a.b.weight", ("a.b", "weight")),
+        ("weight", ("", "weight")),
+        ("a.weight_orig", ("a", "weight")),
+        ("a.b.parametrizations.weight.original", ("a.b", "weight")),
+        ("parametrizations.weight.original1", ("", "weight")),
+        ("a.weight_v", ("a", "weight")),
+        ("lstm.weight_ih_l0", ("lstm", "weight_ih_l0")),
+    ],
+)
+def test_layers_keep_their_names_when_weights_are_wrapped(
+    parameter: str, expected: tuple[str, str]
+) -> None:
+    assert owner_and_leaf(parameter) == expected
 
 
 def test_recomputed_products_run_forward_a_second_time() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import random
+import subprocess
+import sys
 from typing import Any
 
 import networkx as nx
@@ -214,6 +216,16 @@ def test_the_graph_is_a_digraph_of_ops_and_tensors(graph: TrainingGraph) -> None
         data["module"] for _, data in digraph.nodes(data=True) if data["op"] == "parameter"
     }
     assert parameters == {"block.0.weight", "block.0.bias", "head.weight", "head.bias"}
+
+
+def test_reading_a_graph_needs_no_torch() -> None:
+    code = "import sys, weft.mapper.graph; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_same_model_gives_the_same_graph() -> None:
+    first, second = (trace(lambda: (Norm(), torch.randn(5, 4))) for _ in range(2))
+    assert first == second
 
 
 def test_backward_ops_belong_to_the_module_of_their_forward_op(graph: TrainingGraph) -> None:
