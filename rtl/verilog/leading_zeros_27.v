@@ -3,15 +3,15 @@ module leading_zeros_27 (
     input  wire [26:0] x,
     output wire [4:0]  zeros
 );
-    wire [31:0] x32 = {x, 5'b10000};  // the one behind the word ends the count at 27
-    wire        z16 = x32[31:16] == 16'd0;
-    wire [15:0] x16 = z16 ? x32[15:0] : x32[31:16];
+    // Binary search; the last bit of a half is never looked at, as it must hold the one.
+    wire        z16 = x[26:11] == 16'd0;
+    wire [15:1] x16 = z16 ? {x[10:0], 4'b1000} : x[26:12];
     wire        z8 = x16[15:8] == 8'd0;
-    wire [7:0]  x8 = z8 ? x16[7:0] : x16[15:8];
+    wire [7:1]  x8 = z8 ? x16[7:1] : x16[15:9];
     wire        z4 = x8[7:4] == 4'd0;
-    wire [2:0]  x4 = z4 ? x8[3:1] : x8[7:5];
-    wire        z2 = x4[2:1] == 2'd0;
-    wire        z1 = z2 ? ~x4[0] : ~x4[2];
+    wire [3:1]  x4 = z4 ? x8[3:1] : x8[7:5];
+    wire        z2 = x4[3:2] == 2'd0;
+    wire        z1 = z2 ? ~x4[1] : ~x4[3];
 
     assign zeros = {z16, z8, z4, z2, z1};
 endmodule
