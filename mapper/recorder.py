@@ -255,9 +255,11 @@ class Recorder(TorchDispatchMode):
             return Reference(value.tensor)
         if isinstance(argument, (list, tuple)):
             return tuple([self._argument(item, inputs) for item in argument])
+        if argument is None or isinstance(argument, (bool, int, float, complex, str)):
+            return argument
         if isinstance(argument, (torch.dtype, torch.device, torch.layout, torch.memory_format)):
             return str(argument)
-        return argument
+        return None  # a random generator, a profiler's handle
 
     def _write(self, tensor: torch.Tensor, producer: int) -> int:
         value = self._find(tensor)
