@@ -233,6 +233,7 @@ def run_cocotb(
     *,
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    arguments: Sequence[str] = (),
     waves: bool = False,
 ) -> str:
     """Run the cocotb tests of Python module ``module``; returns what was printed.
@@ -259,7 +260,7 @@ def run_cocotb(
             "GPI_USERS": f"{find_libpython.find_libpython()};{config.pygpi_entry_point()}",
             **(environment or {}),
         }
-        command = [str(executable), *(["--trace"] if waves else [])]
+        command = [str(executable), *(["--trace"] if waves else []), *arguments]
         result = subprocess.run(
             command,
             env=full,

@@ -80,30 +80,39 @@ def kept_depth(work: Matmul) -> int:
 def os_pass(array: Array, steps: int) -> PassTiming:
     """Output-stationary pass: ``steps`` reduction steps for rows x (cols interleave) outputs.
 
-    Issue, row and column skew, PE pipeline, then the shadow registers shift out rows x
-    interleave words per column while the next pass runs.
+    Issue, row and column skew, then registers shift out rows x interleave words per column
+    while the next pass runs. Each word goes through an adder to its place. The last 7 cycles:
+    start, feeder, buffer, element, capture, drain, done (rtl/verilog/stce_unit.v).
     """
     drain = array.rows * array.interleave
     issue = steps * array.interleave
     skew = array.rows - 1 + array.cols - 1
-    pipeline = 1 + array.multiplier_stages + array.adder_stages
-    return PassTiming(issue + skew + pipeline + drain, larger(issue, drain), issue)
+    pipeline = array.multiplier_stages + 2 * array.adder_stages + 7
+    return PassTiming(issue + skew + drain + pipeline, larger(issue, drain), issue)
 
 
 def ws_pass(array: Array, vectors: int, words: int, interleaved: bool) -> PassTiming:
     """Weight-stationary pass: ``vectors`` left vectors against ``words`` kept weights per PE.
 
-    Shadow registers take the next weights while this pass streams. Each row adds its ``words``
-    products to the partial sum before it moves on, so rows start far apart. Without interleave
-    mapping the adds of one vector leave no slot to others: each waits for the adder.
+    Vectors come in blocks of interleave, each passing a row once per kept weight. Each row adds
+    its ``words`` products to the partial sum before it moves on, so rows start far apart. A
+    second weight bank is filled while a pass streams. The next pass may read what this one
+    writes, so it streams only when the first sum has left the array and its weights are in
+    (rtl/verilog/stce_unit.v). Without interleave mapping the adds of one vector leave no slot to
+    others: each waits for the adder.
     """
     fill = array.rows * words
-    apart = array.interleave if interleaved else array.adder_stages
-    stream = vectors * (words if interleaved else (words - 1) * apart + 1)
-    hop = (words - 1) * apart + array.adder_stages
-    skew = (array.rows - 1) * hop + array.cols - 1
-    pipeline = 1 + array.multiplier_stages + array.adder_stages
-    return PassTiming(fill + stream + skew + pipeline, larger(stream, fill), stream)
+    if interleaved:
+        apart = array.interleave
+        stream = ceil_div(vectors, array.interleave) * array.interleave * words
+    else:
+        apart = array.adder_stages
+        stream = vectors * ((words - 1) * apart + 1)
+    skew = (array.rows - 1) * ((words - 1) * apart + array.adder_stages)
+    pipeline = array.multiplier_stages + array.adder_stages
+    turn = fill + skew + (words - 1) * apart + pipeline + 4
+    first = fill + stream + skew + array.cols - 1 + pipeline + 5
+    return PassTiming(first, larger(stream, turn), stream)
 
 
 def matmul_passes(array: Array, work: Matmul) -> int:
