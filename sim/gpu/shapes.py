@@ -1,0 +1,281 @@
+"""Training steps of well-known networks, written down from their published sizes.
+
+For checks against published throughputs where no trace is at hand: the same items that a trace
+would give, made from layer sizes alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from weft.sim.workload import (
+    Convolution,
+    Operand,
+    Product,
+    Role,
+    Stage,
+    UpdateOp,
+    VectorOp,
+    Workload,
+)
+
+__all__ = ["TransformerShape", "resnet50", "transformer"]
+
+Item = Product | VectorOp | UpdateOp
+
+
+@dataclass(frozen=True)
+class TransformerShape:
+    """A stack of equal blocks. ``gated``: three feed-forward matrices (SwiGLU) instead of two.
+
+    ``vocabulary`` 0: no language head. ``kv_width`` of grouped-query attention, 0: as wide as the
+    model. ``dropout``: after both halves of a block.
+    """
+
+    name: str
+    layers: int
+    width: int
+    heads: int
+    hidden: int
+    vocabulary: int = 0
+    gated: bool = False
+    kv_width: int = 0
+    dropout: bool = False
+    scored_share: float = 1.0
+    optimizer: str = "adamw"
+
+    @property
+    def parameters(self) -> int:
+        keys = 2 * (self.kv_width or self.width)
+        block = self.width * (2 * self.width + keys)
+        block += (3 if self.gated else 2) * self.width * self.hidden
+        return self.layers * (block + 4 * self.width) + self.vocabulary * self.width
+
+
+class _Builder:
+    """Items in order; every item waits for the one before."""
+
+    def __init__(self) -> None:
+        self.items: list[Item] = []
+
+    def _after(self) -> tuple[int, ...]:
+        return (len(self.items) - 1,) if self.items else ()
+
+    def vector(
+        self, op: str, stage: Stage, elements: int, reads: float, writes: float = 1.0,
+        passes: int = 1, *, elementwise: bool = True, width: int = 2,
+    ) -> None:  # fmt: skip
+        """A vector op; ``reads`` and ``writes`` in multiples of its elements."""
+        self.items.append(
+            VectorOp(
+                op,
+                stage,
+                op,
+                elements,
+                int(reads * elements),
+                int(writes * elements),
+                passes,
+                width,
+                elementwise,
+                self._after(),
+            )
+        )
+
+    def linear(self, name: str, stage: Stage, m: int, k: int, n: int) -> None:
+        """A layer's product: forward, or both backward ones."""
+        if stage is Stage.FF:
+            self._product(name, Stage.FF, m, k, n)
+            return
+        self._product(name, Stage.BP, m, n, k)
+        self._product(name, Stage.WU, k, m, n)
+
+    def _product(self, name: str, stage: Stage, m: int, k: int, n: int) -> None:
+        roles = {
+            Stage.FF: (Role.ACTIVATION, Role.WEIGHT, Role.ACTIVATION),
+            Stage.BP: (Role.GRADIENT, Role.WEIGHT, Role.GRADIENT),
+            Stage.WU: (Role.ACTIVATION, Role.GRADIENT, Role.WEIGHT),
+        }[stage]
+        left, right, output = (
+            Operand(role, size, parameter=name if role is Role.WEIGHT else "")
+            for role, size in zip(roles, (m * k, k * n, m * n), strict=True)
+        )
+        self.items.append(
+            Product(name, stage, "mm", m, k, n, 1, left, right, output, self._after())
+        )
+
+    def attention(self, stage: Stage, rows: int, depth: int, heads: int) -> None:
+        """Fused attention of ``heads`` heads in all samples: two products, or five backward."""
+        score = Operand(Role.ACTIVATION, heads * rows * rows)
+        ends = Operand(Role.ACTIVATION, heads * rows * depth)
+        tall, square = (rows, depth, rows), (rows, rows, depth)
+        shapes = [tall, square] if stage is Stage.FF else [tall, square, tall, square, square]
+        op = "attention" if stage is Stage.FF else "attention_backward"
+        for m, k, n in shapes:
+            left, output = (ends, score) if (m, k, n) == tall else (score, ends)
+            self.items.append(
+                Product(
+                    f"{op}:qk" if k == depth else f"{op}:pv",
+                    stage,
+                    op,
+                    m,
+                    k,
+                    n,
+                    heads,
+                    left,
+                    ends,
+                    output,
+                    self._after(),
+                )
+            )
+
+    def update(self, name: str, elements: int, optimizer: str) -> None:
+        state = {"sgd": 0, "sgd-momentum": 1}.get(optimizer, 2)
+        self.items.append(UpdateOp(name, name, elements, optimizer, state, self._after()))
+
+
+def _halves(shape: TransformerShape) -> list[tuple[str, int, int]]:
+    """Matrices of a block: name, inputs, outputs."""
+    keys = 2 * (shape.kv_width or shape.width)
+    up = 2 if shape.gated else 1
+    return [
+        ("qkv", shape.width, shape.width + keys),
+        ("out", shape.width, shape.width),
+        ("up", shape.width, up * shape.hidden),
+        ("down", shape.hidden, shape.width),
+    ]
+
+
+def _forward(b: _Builder, shape: TransformerShape, samples: int, length: int) -> None:
+    tokens, stage = samples * length, Stage.FF
+    around, between = tokens * shape.width, tokens * shape.hidden
+    qkv, out, up, down = _halves(shape)
+    for first, second in ((qkv, out), (up, down)):
+        b.vector("native_layer_norm", stage, around, 2, passes=3, elementwise=False)
+        b.linear(first[0], stage, tokens, *first[1:])
+        if first is qkv:
+            b.attention(stage, length, shape.width // shape.heads, samples * shape.heads)
+        else:
+            b.vector("silu_mul" if shape.gated else "gelu", stage, between, 2 if shape.gated else 1,
+                     passes=4)  # fmt: skip
+        b.linear(second[0], stage, tokens, *second[1:])
+        if shape.dropout:
+            b.vector("native_dropout", stage, around, 1, 1.5, passes=2)
+        b.vector("add", stage, around, 2)
+
+
+def _backward(b: _Builder, shape: TransformerShape, samples: int, length: int) -> None:
+    tokens, stage = samples * length, Stage.BP
+    around, between = tokens * shape.width, tokens * shape.hidden
+    qkv, out, up, down = _halves(shape)
+    for first, second in ((up, down), (qkv, out)):
+        if shape.dropout:
+            b.vector("native_dropout_backward", stage, around, 1.5)
+        b.linear(second[0], stage, tokens, *second[1:])
+        if first is qkv:
+            b.attention(stage, length, shape.width // shape.heads, samples * shape.heads)
+        else:
+            sides = 2 if shape.gated else 1
+            b.vector("gelu_backward", stage, between, 1 + sides, sides, passes=8)
+        b.linear(first[0], stage, tokens, *first[1:])
+        b.vector("native_layer_norm_backward", stage, around, 4, passes=6, elementwise=False)
+        b.vector("add", stage, around, 2)
+
+
+def transformer(shape: TransformerShape, samples: int, length: int) -> Workload:
+    """One training step of ``samples`` sequences of ``length`` tokens."""
+    b = _Builder()
+    tokens = samples * length
+    scored = int(tokens * shape.scored_share)
+    logits = scored * shape.vocabulary
+    b.vector("embedding", Stage.FF, tokens * shape.width, 1, elementwise=False)
+    for _ in range(shape.layers):
+        _forward(b, shape, samples, length)
+    if logits:
+        b.linear("head", Stage.FF, scored, shape.width, shape.vocabulary)
+        b.vector("_log_softmax", Stage.FF, logits, 2, passes=5, elementwise=False, width=4)
+        b.vector("_log_softmax_backward_data", Stage.BP, logits, 4, passes=4, elementwise=False,
+                 width=4)  # fmt: skip
+        b.linear("head", Stage.BP, scored, shape.width, shape.vocabulary)
+    for _ in range(shape.layers):
+        _backward(b, shape, samples, length)
+    b.vector("embedding_dense_backward", Stage.BP, tokens * shape.width, 2, elementwise=False)
+    matrices = [(name, k * n) for name, k, n in _halves(shape)] * shape.layers
+    for name, elements in [*matrices, ("head", shape.vocabulary * shape.width)]:
+        if elements:
+            b.update(name, elements, shape.optimizer)
+    return Workload(shape.name, samples, tuple(b.items), parameters=shape.parameters)
+
+
+_RESNET50 = ((3, 64, 256, 56), (4, 128, 512, 28), (6, 256, 1024, 14), (3, 512, 2048, 7))
+"""Stages: blocks, width of the 3x3, width out, output side (He et al., arXiv:1512.03385, v1.5:
+the stride sits in the 3x3)."""
+
+
+def _convolution(
+    b: _Builder, stage: Stage, images: int, channels: tuple[int, int], side: int, kernel: int,
+    stride: int,
+) -> None:  # fmt: skip
+    """A convolution forward or backward; ``side`` is that of its output."""
+    inputs, outputs = channels
+    shape = Convolution(
+        images, inputs, outputs, (side * stride, side * stride), (side, side), (kernel, kernel),
+        (stride, stride), (kernel // 2, kernel // 2),
+    )  # fmt: skip
+    pixels, taps = images * side * side, kernel * kernel
+    x = Operand(Role.ACTIVATION, images * inputs * (side * stride) ** 2)
+    w = Operand(Role.WEIGHT, inputs * outputs * taps, parameter=f"w{len(b.items)}")
+    y = Operand(Role.ACTIVATION, pixels * outputs)
+    if stage is Stage.FF:
+        b.items.append(Product("conv", stage, "convolution", pixels, inputs * taps, outputs, 1, x,
+                               w, y, (), shape))  # fmt: skip
+        return
+    if inputs != 3:
+        b.items.append(Product("conv", Stage.BP, "convolution", pixels * stride**2,
+                               max(1, outputs * taps // stride**2), inputs, 1, y, w, x, (),
+                               shape))  # fmt: skip
+    b.items.append(Product("conv", Stage.WU, "convolution", inputs * taps, pixels, outputs, 1, x, y,
+                           w, (), shape))  # fmt: skip
+
+
+def _layers() -> list[tuple[tuple[int, int], int, int, int]]:
+    """Convolutions in order: channels, output side, kernel, stride."""
+    found: list[tuple[tuple[int, int], int, int, int]] = [((3, 64), 112, 7, 2)]
+    width_in, side_in = 64, 56
+    for blocks, width, width_out, side in _RESNET50:
+        for block in range(blocks):
+            stride = side_in // side if block == 0 else 1
+            found += [
+                ((width_in, width), side * stride, 1, 1),
+                ((width, width), side, 3, stride),
+                ((width, width_out), side, 1, 1),
+            ]
+            if block == 0:
+                found.append(((width_in, width_out), side, 1, stride))
+            width_in, side_in = width_out, side
+    return found
+
+
+def resnet50(images: int) -> Workload:
+    """One training step of ResNet-50 v1.5 on 224 x 224 images, SGD with momentum."""
+    b = _Builder()
+    for channels, side, kernel, stride in _layers():
+        elements = images * channels[1] * side**2
+        _convolution(b, Stage.FF, images, channels, side, kernel, stride)
+        b.vector("native_batch_norm", Stage.FF, elements, 2, passes=3, elementwise=False)
+        b.vector("relu", Stage.FF, elements, 1)
+        if kernel == 1 and channels[1] > channels[0] and stride == 1:
+            b.vector("add", Stage.FF, elements, 2)
+    b.linear("fc", Stage.FF, images, 2048, 1000)
+    b.linear("fc", Stage.BP, images, 2048, 1000)
+    for channels, side, kernel, stride in reversed(_layers()):
+        elements = images * channels[1] * side**2
+        b.vector("threshold_backward", Stage.BP, elements, 2)
+        b.vector("native_batch_norm_backward", Stage.BP, elements, 4, passes=5, elementwise=False)
+        _convolution(b, Stage.BP, images, channels, side, kernel, stride)
+    weights = [
+        channels[0] * channels[1] * kernel**2 + 2 * channels[1]
+        for channels, _, kernel, _ in _layers()
+    ]
+    for elements in [*weights, 2048 * 1000]:
+        b.update("w", elements, "sgd-momentum")
+    return Workload("resnet50", images, tuple(b.items), parameters=sum(weights) + 2048 * 1000)
