@@ -177,10 +177,13 @@ def machine_text(name: str) -> str:
         folder = importlib.resources.files("weft.sim") / "machines"
         return (folder / f"{name}.toml").read_text(encoding="utf-8")
     if not name.endswith(".toml"):
-        near = difflib.get_close_matches(name, machine_names(), n=3, cutoff=0.4)
+        from weft.sim.gpu.machine import gpu_names
+
+        known = (*machine_names(), *gpu_names())
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
         nearest = f"nearest: {', '.join(near)}; " if near else ""
         raise MachineError(
-            f"unknown machine {name!r}; {nearest}known: {', '.join(machine_names())}, "
+            f"unknown machine {name!r}; {nearest}known: {', '.join(known)}, "
             "or the path of a .toml file"
         )
     try:

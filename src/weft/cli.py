@@ -32,6 +32,7 @@ Without = Annotated[
         "offline-scheduling, double-buffering."
     ),
 ]
+Fusion = Annotated[str, typer.Option(help="On a GPU: eager or compile.")]
 Skip = Annotated[str, typer.Option(help="Layers to keep dense, comma-separated.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the run.", metavar="DIR")]
 Json = Annotated[str | None, typer.Option(help="JSON to a file, or - for stdout.", metavar="FILE")]
@@ -61,6 +62,7 @@ def simulate(
     skip: Skip = "",
     dense_stem: Annotated[bool, typer.Option(help="Keep the first layer dense.")] = True,
     dense_classifier: Annotated[bool, typer.Option(help="Keep the last layer dense.")] = True,
+    fusion: Fusion = "eager",
     out: Out = None,
     json: Json = None,
 ) -> None:
@@ -78,6 +80,7 @@ def simulate(
         skip=_names(skip),
         dense_stem=dense_stem,
         dense_classifier=dense_classifier,
+        fusion=fusion,
     )
     run_simulate(model, batch, _shape(input), settings, out, json)
 
@@ -93,6 +96,7 @@ def compare(
     steps: Steps = 1,
     optimizer: Optimizer = "sgd-momentum",
     without: Without = "",
+    fusion: Fusion = "eager",
     out: Out = None,
     json: Json = None,
 ) -> None:
@@ -106,7 +110,7 @@ def compare(
         tuple(pattern or [""]),
         tuple(hardware or ["sat-vcu1525"]),
     )
-    base = Settings(steps=steps, optimizer=optimizer, without=without)
+    base = Settings(steps=steps, optimizer=optimizer, without=without, fusion=fusion)
     run_compare(grid, batch, _shape(input), base, out, json)
 
 

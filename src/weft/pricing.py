@@ -15,7 +15,7 @@ from weft.sim.program import Queue
 from weft.sim.results import STAGES, Costs, LayerCost, RunResult, UncostedOp, UnitCost
 from weft.sim.workload import MaskWork, Product, UpdateOp, VectorOp, Workload
 
-__all__ = ["Header", "price_steps"]
+__all__ = ["Header", "price_steps", "uncosted_ops"]
 
 _NO_ACTIONS = Actions()
 
@@ -72,7 +72,7 @@ def price_steps(plans: Sequence[tuple[Plan, int]], engine: Engine, header: Heade
         total=_costs(rows, total, cycles, energy, machine, workload.batch * count),
         stages=_stages(rows, machine, workload.batch * count, table),
         layers=tuple(row.layer for row in rows),
-        uncosted=_uncosted(workload),
+        uncosted=uncosted_ops(workload),
         units=_units(steps),
         energy_by_component_j=dataclasses.asdict(energy),
         actions=dataclasses.asdict(total),
@@ -82,7 +82,8 @@ def price_steps(plans: Sequence[tuple[Plan, int]], engine: Engine, header: Heade
     )
 
 
-def _uncosted(workload: Workload) -> tuple[UncostedOp, ...]:
+def uncosted_ops(workload: Workload) -> tuple[UncostedOp, ...]:
+    """The ops that are not in the totals, as a result lists them."""
     return tuple(
         UncostedOp(op.name, op.op, str(op.stage), op.elements, op.count) for op in workload.uncosted
     )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from weft.mapper.pruned import LayerPattern
     from weft.mapper.sparsify import Applied, Recipe, SkipRules
     from weft.mapper.switches import Switches
+    from weft.pricing import Header
     from weft.sim.engine import Engine, Slice
     from weft.sim.pattern import Pattern
     from weft.sim.workload import Product, Workload
@@ -24,7 +25,10 @@ __all__ = ["Run", "Settings", "resolve", "simulate", "simulate_workload", "trace
 
 @dataclass(frozen=True)
 class Settings:
-    """How to simulate. ``without`` is a comma-separated list of features to turn off."""
+    """How to simulate. ``without`` is a comma-separated list of features to turn off.
+
+    ``fusion`` is for GPUs: "eager" or "compile", how PyTorch runs element-wise ops.
+    """
 
     recipe: str = "dense"
     pattern: str = ""
@@ -35,6 +39,7 @@ class Settings:
     skip: tuple[str, ...] = ()
     dense_stem: bool = True
     dense_classifier: bool = True
+    fusion: str = "eager"
 
 
 @dataclass(frozen=True)
@@ -148,38 +153,51 @@ def simulate_workload(
     patterns: Callable[[Product], Pattern] | None = None,
     provenance: dict[str, str] | None = None,
 ) -> Run:
-    """Simulate a traced workload on a SAT-like machine."""
-    import weft
+    """Simulate a traced workload on a SAT-like machine or a GPU."""
     from weft.mapper.plan import make_plan
     from weft.mapper.schedule import Scheduler
-    from weft.mapper.sparsify import summarize_dense
     from weft.mapper.switches import parse_without
-    from weft.pricing import Header, price_steps
+    from weft.pricing import price_steps
     from weft.sim.engine import Engine
+    from weft.sim.gpu.machine import is_gpu
     from weft.sim.machine import load_machine
 
     resolve(settings)
-    machine = load_machine(settings.hardware)
     switches = parse_without(settings.without)
-    scheduler, engine = Scheduler(machine, switches), Engine(machine)
     applied = _distinct_steps(workload, settings, switches, patterns)
+    header = _header(workload, settings, applied[0][0], provenance or {})
+    if is_gpu(settings.hardware):
+        from weft.gpu_pricing import price_on_gpu
+
+        steps = [(step.workload, count) for step, count in applied]
+        return Run(price_on_gpu(steps, settings.hardware, header, fusion=settings.fusion))
+    machine = load_machine(settings.hardware)
+    scheduler, engine = Scheduler(machine, switches), Engine(machine)
     plans = [(make_plan(step.workload, scheduler), count) for step, count in applied]
-    first = applied[0][0]
+    result = price_steps(plans, engine, header)
+    return Run(result, tuple(plan for plan, _ in plans), engine)
+
+
+def _header(
+    workload: Workload, settings: Settings, first: Applied, provenance: dict[str, str]
+) -> Header:
+    import weft
+    from weft.mapper.sparsify import summarize_dense
+    from weft.pricing import Header
+
     notes = [*workload.notes]
     if first.dense:
         notes.append(summarize_dense(first.dense))
     if first.padded_macs:
         notes.append(f"{first.padded_macs} multiply-accumulates of the first step are padding")
-    header = Header(
+    return Header(
         weft.__version__,
         workload.model,
         settings.recipe,
         settings.pattern or "dense",
         tuple(notes),
-        provenance or {},
+        provenance,
     )
-    result = price_steps(plans, engine, header)
-    return Run(result, tuple(plan for plan, _ in plans), engine)
 
 
 def resolve(settings: Settings) -> None:
@@ -189,11 +207,15 @@ def resolve(settings: Settings) -> None:
         ValueError: a name that is unknown or a value out of range.
     """
     from weft.mapper.switches import parse_without
+    from weft.sim.gpu.machine import is_gpu
     from weft.sim.machine import load_machine
 
     if settings.steps < 1:
         raise ValueError(f"steps is {settings.steps}; it must be at least 1")
-    load_machine(settings.hardware)
+    if settings.fusion not in ("eager", "compile"):
+        raise ValueError(f"fusion is {settings.fusion!r}; allowed: eager, compile")
+    if not is_gpu(settings.hardware):
+        load_machine(settings.hardware)
     parse_without(settings.without)
     if settings.recipe != "from-weights":
         _recipe(settings, None)
