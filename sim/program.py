@@ -126,6 +126,11 @@ class Transfer:
 
     Where the region lies is given by ``tensor``, the byte offset ``base`` of its first run, one
     byte stride per enclosing loop (outermost first) and the stride between its runs.
+
+    On chip the first run begins at byte ``offset`` of the bank and the runs are ``bank_stride``
+    bytes apart (0: packed, each on a beat of its own). A run takes ``chunk`` contiguous bytes of
+    the bank (0: all of it), then goes on ``chunk_stride`` bytes after where the chunk began.
+    Outputs are FP32 on chip and rounded to FP16 on their way, unless ``wide``.
     """
 
     runs: tuple[tuple[int, int], ...]
@@ -134,6 +139,11 @@ class Transfer:
     base: int = 0
     loop_strides: tuple[int, ...] = ()
     run_stride: int = 0
+    offset: int = 0
+    bank_stride: int = 0
+    chunk: int = 0
+    chunk_stride: int = 0
+    wide: bool = False
 
     @property
     def bytes(self) -> int:
@@ -166,18 +176,26 @@ class Matmul:
 
 @dataclass(frozen=True)
 class Reduce:
-    """SORE: keep N of every M in ``groups`` groups."""
+    """SORE: keep N of every M in ``groups`` groups.
+
+    Groups are contiguous, or with ``across`` run down the columns of rows of that many elements.
+    """
 
     groups: int
     pattern: Pattern
+    across: int = 0
 
 
 @dataclass(frozen=True)
 class Update:
-    """WUVE: one optimizer step for ``elements`` weights."""
+    """WUVE: one optimizer step for ``elements`` weights.
+
+    ``constants`` of "sgd-momentum" are learning rate, momentum and weight decay.
+    """
 
     elements: int
     optimizer: str
+    constants: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
