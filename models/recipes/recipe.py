@@ -187,7 +187,9 @@ class Bound:
 
     @property
     def sparse_inference(self) -> bool:
-        return self.recipe.sparse_inference
+        """Whether the model that this run ends with is sparse when it is used."""
+        last = self.at(self.steps - 1)
+        return any((rule.stage, rule.operand) == ("ff", "weight") for rule in last.operands)
 
     @cached_property
     def parameters(self) -> Mapping[str, float]:
