@@ -1,0 +1,85 @@
+"""Area: yosys' counts, and the method that carries small arrays to large ones."""
+
+from __future__ import annotations
+
+from dataclasses import astuple
+
+import pytest
+
+from weft.rtl import area as area_module
+from weft.rtl.area import AreaError, Resources, area, ram_blocks, stce_area, synthesize
+from weft.sim.machine import Array, load_machine
+
+ARRAY = Array(rows=4, cols=8, interleave=4, multiplier_stages=2, adder_stages=4)
+
+
+def test_multiplier_takes_one_dsp_and_its_delay_line() -> None:
+    found = synthesize("fp16_multiplier", {"STAGES": 3})["fp16_multiplier"]
+    assert found.dsp == 1
+    assert 0 < found.lut < 400
+    assert 0 < found.flip_flop <= 3 * 32
+
+
+def test_results_are_cached(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = synthesize("fp16_normalize", {})
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("yosys ran again")
+
+    monkeypatch.setattr(area_module, "run_yosys", refuse)
+    assert synthesize("fp16_normalize", {}) == first
+
+
+def test_yosys_says_what_it_does_not_like() -> None:
+    with pytest.raises(AreaError, match="yosys failed"):
+        synthesize("delay_line", {"NO_SUCH_PARAMETER": 1})
+
+
+@pytest.mark.parametrize(
+    ("words", "bits", "blocks"),
+    [
+        (512, 72, Resources(bram36=1)),
+        (1024, 36, Resources(bram36=1)),
+        (1025, 36, Resources(bram36=2)),
+        (32768, 1, Resources(bram36=1)),
+        (4096, 72, Resources(uram=1)),  # 8 of 2,160 BRAM against 1 of 960 URAM
+        (4097, 73, Resources(uram=4)),
+    ],
+)
+def test_ram_blocks(words: int, bits: int, blocks: Resources) -> None:
+    assert ram_blocks(words, bits) == blocks
+
+
+@pytest.mark.deep
+def test_array_method_against_the_whole_array() -> None:
+    """Parts times counts, against yosys on 4 x 8 flattened as one: nothing large is missed."""
+    parts = sum((unit.total for unit in stce_area(ARRAY)), Resources())
+    whole = synthesize("stce_unit", {"ROWS": 4, "COLS": 8, "INTERLEAVE": 4, "LM": 2, "LA": 4})[
+        "stce_unit"
+    ]
+    for ours, flat in zip(astuple(parts)[:2], astuple(whole)[:2], strict=True):
+        assert flat == pytest.approx(ours, rel=0.1)
+    assert whole.dsp == pytest.approx(parts.dsp, abs=4)
+
+
+@pytest.mark.deep
+def test_extrapolation_against_the_array_of_32_by_32() -> None:
+    machine = load_machine("sat-vcu1525")
+    keep = ("uspe", "row_feeder", "column_feeder", "column_port")
+    control = synthesize(
+        "stce_unit", {"ROWS": 32, "COLS": 32, "INTERLEAVE": 4, "LM": 2, "LA": 4}, keep
+    )["stce_unit"]
+    units = {unit.name: unit for unit in stce_area(machine.array)}
+    total = sum((unit.total for unit in units.values()), Resources())
+    guessed = units["STCE control"].total
+    assert abs(control.lut - guessed.lut) < 0.001 * total.lut
+    assert abs(control.flip_flop - guessed.flip_flop) < 0.001 * total.flip_flop
+    assert abs(control.dsp - guessed.dsp) < 0.03 * total.dsp
+
+
+@pytest.mark.deep
+def test_the_preset_fits_its_chip() -> None:
+    found = area(load_machine("sat-vcu1525"))
+    assert {unit.name for unit in found.units} >= {"USPE", "SORE lane"}
+    for used, there in zip(astuple(found.total), astuple(found.chip), strict=True):
+        assert used <= there
