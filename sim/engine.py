@@ -15,14 +15,14 @@ Linearity, 1992, chapter 3, has the algebra.)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import islice
 
 from weft.sim.machine import Machine
 from weft.sim.program import Channel, Instruction, Loop, Node, Program, Queue
-from weft.sim.timing import duration
+from weft.sim.timing import Duration, duration
 
 __all__ = ["Cause", "Engine", "SegmentTiming", "Slice", "Timing"]
 
@@ -135,9 +135,14 @@ class _State:
 
 @dataclass
 class Engine:
-    """Times programs on one machine. Bodies seen before, in equal states, are not run again."""
+    """Times programs on one machine. Bodies seen before, in equal states, are not run again.
+
+    ``cost`` gives an instruction's duration; by default the machine's closed forms. Any numbers
+    that add, compare and scale will do (``weft.sim.critical`` packs several into one).
+    """
 
     machine: Machine
+    cost: Callable[[Instruction], Duration] | None = None
     _blocks: dict[int, tuple[tuple[Node, ...], _Block]] = field(
         default_factory=dict[int, tuple[tuple[Node, ...], _Block]]
     )
@@ -197,7 +202,7 @@ class Engine:
         return _Block(count, nodes, tuple(sorted(queues)), tuple(sorted(channels)))
 
     def _step(self, instruction: Instruction) -> _Step:
-        time = duration(instruction, self.machine)
+        time = self.cost(instruction) if self.cost else duration(instruction, self.machine)
         return _Step(
             int(instruction.queue),
             time.occupy,
