@@ -6,7 +6,7 @@ beside those of simple models on the same rows and beside the noise between runs
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weft.sim.gpu.baselines import datasheet_roofline, fit_roofline
+from weft.sim.gpu.constants import KernelConstants
 from weft.sim.gpu.fit import mape, predict_measured
 from weft.sim.gpu.kernel import Array, kernel_times
 from weft.sim.gpu.machine import GpuMachine, load_gpu
@@ -94,29 +95,34 @@ def _flop(measured: Measured) -> Array:
     return 2.0 * measured.m * measured.n * measured.k
 
 
-def _use(measured: Measured, times_of: Measured, gpu: GpuMachine) -> tuple[Array, Array]:
-    """Activity and burst times of ``measured`` by constants fitted on ``times_of``."""
-    constants, kind = fit_linear(times_of, gpu), kernel_kind(gpu, "bf16", sparse=False)
+def _use(
+    measured: Measured, constants: KernelConstants, gpu: GpuMachine
+) -> tuple[Array, Array]:  # fmt: skip
+    """Activity and burst times of ``measured``."""
+    kind = kernel_kind(gpu, "bf16", sparse=False)
     times = kernel_times(measured.products, kind, gpu, constants)
-    flop = 2.0 * measured.m * measured.n * measured.k
     peak = gpu.peak_flop_s("bf16")
-    return activity(
-        times.time_us, flop, times.memory_bytes, times.blocks, peak, gpu
-    ), times.time_us  # fmt: skip
+    moved, blocks = times.memory_bytes, times.blocks
+    return activity(times.time_us, _flop(measured), moved, blocks, peak, gpu), times.time_us
 
 
-def _power(measured: Measured, fold: NDArray[np.int64], gpu: GpuMachine) -> dict[str, float]:
+def _power(
+    measured: Measured,
+    fold: NDArray[np.int64],
+    fitted: Mapping[int, KernelConstants],
+    gpu: GpuMachine,
+) -> dict[str, float]:
     """Held-out errors of watts and of sustained times; NaN without measured power."""
     known = np.isfinite(measured.watts) & np.isfinite(measured.sustained_us)
     if not known.any():
         return dict.fromkeys(("watts", "watts_constant", "sustained"), float("nan"))
     rows, fold = measured.where(known), fold[known]
     watts, sustained = np.zeros(len(rows)), np.zeros(len(rows))
-    for at in np.unique(fold):
+    for at, constants in fitted.items():
         train, test = rows.where(fold != at), rows.where(fold == at)
-        use, _ = _use(train, train, gpu)
+        use, _ = _use(train, constants, gpu)
         power = PowerSet(gpu.name, fit_power(train, use, gpu))
-        use, times = _use(test, train, gpu)
+        use, times = _use(test, constants, gpu)
         drawn = board_power(times, use, gpu, power)
         watts[fold == at], sustained[fold == at] = drawn.watts, drawn.sustained_us
     long = rows.sustained_us >= LONG_US
@@ -132,17 +138,16 @@ def linear_accuracy(folder: Path, name: str, count: int = 5) -> LinearAccuracy:
     """Errors of one GPU's table of linear layers."""
     gpu, measured = load_gpu(name), load_linear(folder, name)
     kind, fold = kernel_kind(gpu, "bf16", sparse=False), folds(measured, count)
-    training: list[float] = []
-
-    def kernel(train: Measured, test: Measured) -> Array:
-        constants = fit_linear(train, gpu)
+    fitted = {at: fit_linear(measured.where(fold != at), gpu) for at in range(count)}
+    model, training = np.zeros(len(measured)), list[float]()
+    for at, constants in fitted.items():
+        test, train = measured.where(fold == at), measured.where(fold != at)
+        model[fold == at] = predict_measured(test, gpu, constants, kind)
         training.append(mape(predict_measured(train, gpu, constants, kind), train.time_us))
-        return predict_measured(test, gpu, constants, kind)
 
     def roofline(train: Measured, test: Measured) -> Array:
         return fit_roofline(train, gpu).times_us(test, gpu)
 
-    model = _held_out(measured, fold, kernel)
     big = (measured.m >= 512) & (measured.n >= 512) & (measured.k >= 512)
     noise = run_noise(measured)
     to_median = np.abs(measured.runs / measured.time_us[:, None] - 1.0)
@@ -157,7 +162,7 @@ def linear_accuracy(folder: Path, name: str, count: int = 5) -> LinearAccuracy:
         noise["mean"],
         noise["median"],
         100.0 * float(np.nanmean(to_median)),
-        **_power(measured, fold, gpu),
+        **_power(measured, fold, fitted, gpu),
     )
 
 

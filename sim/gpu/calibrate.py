@@ -11,8 +11,8 @@ from weft.sim.gpu.constants import ConstantSet, KernelConstants, load_constants,
 from weft.sim.gpu.fit import ALL, STARTS, FitSettings, fit_constants, mape, predict_measured
 from weft.sim.gpu.kernel import Array
 from weft.sim.gpu.machine import GpuMachine, load_gpu
-from weft.sim.gpu.measured import Measured
-from weft.sim.gpu.predict import kernel_kind, read_table
+from weft.sim.gpu.measured import Measured, read_rows
+from weft.sim.gpu.predict import kernel_kind, table_of
 
 __all__ = ["calibrate"]
 
@@ -64,16 +64,18 @@ def _fit(measured: Measured, gpu: GpuMachine, library: str) -> ConstantSet:
 def calibrate(
     source: Path, gpu: str | GpuMachine, *, out: Path | None = None, weight_copies: float = 6.0
 ) -> tuple[ConstantSet, ...]:
-    """Constants from a CSV of measured products: m, n, k, time_us[, batch, dtype, sparsity].
+    """Constants from a CSV of measured products: m, n, k, time_us[, batch, dtype, sparsity, what].
 
     16-bit rows count (fp16 and bf16 run alike); dense and 2:4 rows make a set each, written to
-    ``out``. ``weight_copies`` weights took turns in the measurement.
+    ``out``; rows whose ``what`` is not "product" are left out. ``weight_copies`` weights took
+    turns in the measurement.
 
     Raises:
         ValueError: a cell is wrong, or a side has fewer rows than there are constants.
     """
     machine = load_gpu(gpu) if isinstance(gpu, str) else gpu
-    table, rows = read_table(source)
+    rows = [row for row in read_rows(source) if row.get("what", "product") == "product"]
+    table = table_of(rows, source)
     times = _times(source, rows)
     half = np.isin(table.dtype, FLOAT_TYPES) & (table.batch == 1)
     sets: list[ConstantSet] = []

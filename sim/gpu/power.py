@@ -44,6 +44,9 @@ CLOCK_EXPONENT = 1.0 / 3.0
 BUSY_US = 50.0
 """Shorter kernels never meet the cap: gaps between them leave the board room."""
 
+BRIEF_WEIGHT = 0.2
+"""What such kernels count in a fit: many rows, whose draw launches and gaps decide, not work."""
+
 
 @dataclass(frozen=True)
 class PowerConstants:
@@ -157,7 +160,7 @@ def fit_power(measured: Measured, use: Array, gpu: GpuMachine) -> PowerConstants
 
     def error(logs: Array) -> Array:
         demand = use @ np.exp(logs)
-        watts = np.log(np.minimum(demand, LIMIT_SHARE) / share)
+        watts = np.log(np.minimum(demand, LIMIT_SHARE) / share) * np.where(busy, 1.0, BRIEF_WEIGHT)
         slow = CLOCK_EXPONENT * np.log(np.maximum(demand / LIMIT_SHARE, 1.0)) - slowed
         return np.concatenate([watts, slow[busy]])
 

@@ -28,6 +28,7 @@ __all__ = [
     "predict_file",
     "read_table",
     "sparse_ratio",
+    "table_of",
 ]
 
 ELEMENT_BYTES = {"fp16": 2.0, "bf16": 2.0, "tf32": 4.0, "fp32": 4.0, "fp32-ieee": 4.0, "fp8": 1.0,
@@ -248,6 +249,11 @@ def read_table(source: Path) -> tuple[ProductTable, list[dict[str, str]]]:
         ValueError: a column is missing or a cell is wrong; the message names line and field.
     """
     rows = read_rows(source)
+    return table_of(rows, source), rows
+
+
+def table_of(rows: list[dict[str, str]], source: Path) -> ProductTable:
+    """Products of rows that were read from ``source``."""
     header = list(rows[0]) if rows else []
     missing = [name for name in ("m", "n", "k") if name not in header]
     if missing:
@@ -257,10 +263,9 @@ def read_table(source: Path) -> tuple[ProductTable, list[dict[str, str]]]:
     batch = _numbers(_cells(rows, "batch", "1"), "batch", source)
     dtype = [_DTYPE_NAMES.get(cell, cell) for cell in _cells(rows, "dtype", "bf16")]
     try:
-        table = ProductTable.of(m, n, k, batch, dtype, _cells(rows, "sparsity", "dense"))
+        return ProductTable.of(m, n, k, batch, dtype, _cells(rows, "sparsity", "dense"))
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from None
-    return table, rows
 
 
 def predict_file(

@@ -12,13 +12,20 @@ from weft.sim.gpu.link import Cluster
 from weft.sim.gpu.machine import load_gpu
 from weft.sim.gpu.measured import read_rows
 from weft.sim.gpu.predict import ProductTable, predict
-from weft.sim.gpu.shapes import TransformerShape, resnet50, transformer
+from weft.sim.gpu.shapes import TransformerShape, resnet50, segment_anything, transformer
 from weft.sim.gpu.step import GpuRun, GpuSettings, simulate_step
 from weft.sim.gpu.vector import mask_stream, stream_us
 from weft.sim.pattern import Pattern
-from weft.sim.workload import MaskWork, Product, Stage, Workload
+from weft.sim.workload import Convolution, MaskWork, Operand, Product, Role, Stage, Workload
 
-__all__ = ["Check", "cluster_checks", "sparse_checks", "throughput_checks", "vit_l_check"]
+__all__ = [
+    "Check",
+    "cluster_checks",
+    "convolution_checks",
+    "sparse_checks",
+    "throughput_checks",
+    "vit_l_check",
+]
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,6 @@ _TRANSFORMER_BIG = TransformerShape("transformer-big", 15, 1024, 16, 4096, 33708
 _LLAMA_8B = TransformerShape(
     "llama-3.1-8b", 32, 4096, 32, 14336, 128256, gated=True, kv_width=1024
 )  # fmt: skip
-_VIT_L = TransformerShape("vit-l", 24, 1024, 16, 4096)
 
 
 def _mpt(name: str) -> TransformerShape:
@@ -200,14 +206,17 @@ def _sparse_mlps(workload: Workload) -> Workload:
 def vit_l_check(folder: Path) -> list[Check]:
     """The whole ViT-L training pass on A100 (batch 8, compiled), dense and with 2:4 feed-forwards.
 
-    torchao's benchmark runs the image encoder of Segment Anything at 1024 x 1024: 4096 tokens in
-    windows of 14 x 14 and global attention in four of 24 layers; attention is counted in windows.
+    The published row names neither image size nor tokens; taken to be the image encoder of Segment
+    Anything, which torchao benchmarks elsewhere, at 1024 x 1024 and with its scores in memory.
     """
-    rows = [row for row in read_rows(folder / "sparse24_published_points.csv")
-            if row["what"].startswith("ViT-L full")]  # fmt: skip
+    rows = [
+        row
+        for row in read_rows(folder / "sparse24_published_points.csv")
+        if row["what"].startswith("ViT-L full")
+    ]
     if not rows:
         return []
-    dense = transformer(_VIT_L, 8 * 25, 196)
+    dense = segment_anything(8)
     settings = GpuSettings(fusion="compile", dtype="fp16")
     times = [
         1e3 * simulate_step(workload, "a100-sxm", settings=settings).time_s
@@ -262,3 +271,55 @@ def _speedup(what: str, gpu: str, m: int, n: int, k: int) -> float:
     table = ProductTable.of([m, m], [n, n], [k, k], dtype="fp16", sparsity=["dense", "2:4"])
     dense, sparse = predict(table, gpu).time_us.tolist()
     return dense / sparse
+
+
+_PASSES = (("ms_fwd", Stage.FF), ("ms_bwd_in", Stage.BP), ("ms_bwd_w", Stage.WU))
+
+
+def _convolution(row: dict[str, str], stage: Stage) -> Product:
+    size = {name: int(row[name]) for name in row if name not in ("app",) and row[name].isdigit()}
+    images, inputs, outputs = size["N"], size["C"], size["Kf"]
+    kernel, out = (size["R_h"], size["S_w"]), (size["H_out"], size["W_out"])
+    taps, pixels = kernel[0] * kernel[1], images * out[0] * out[1]
+    shape = Convolution(
+        images, inputs, outputs, (size["H"], size["W"]), out, kernel,
+        (size["str_h"], size["str_w"]), (size["pad_h"], size["pad_w"]),
+    )  # fmt: skip
+    x = Operand(Role.ACTIVATION, images * inputs * size["H"] * size["W"])
+    w = Operand(Role.WEIGHT, inputs * outputs * taps)
+    y = Operand(Role.ACTIVATION, pixels * outputs)
+    m, k, n, left, right, output = {
+        Stage.FF: (pixels, inputs * taps, outputs, x, w, y),
+        Stage.BP: (
+            images * size["H"] * size["W"],
+            max(1, outputs * taps // (size["str_h"] * size["str_w"])),
+            inputs, y, w, x,
+        ),
+        Stage.WU: (inputs * taps, pixels, outputs, x, y, w),
+    }[stage]  # fmt: skip
+    return Product(row["app"], stage, "convolution", m, k, n, 1, left, right, output, (), shape)
+
+
+def convolution_checks(folder: Path) -> list[Check]:
+    """Every DeepBench convolution on V100 (fp16 in, fp32 accumulate), in ms, all three passes."""
+    products: list[Product] = []
+    published: list[float] = []
+    for row in read_rows(folder / "deepbench_v100_conv_fp16.csv"):
+        for name, stage in _PASSES:
+            try:
+                published.append(float(row[name]))
+            except ValueError:
+                continue
+            products.append(_convolution(row, stage))
+    settings = GpuSettings(dtype="fp16", sustained=False, master_weights=False)
+    run = simulate_step(Workload("deepbench", 1, tuple(products)), "v100-sxm", settings=settings)
+    return [
+        Check(
+            f"{item.name} {item.stage} {item.m}x{item.n}x{item.k}",
+            "v100-sxm",
+            "ms",
+            measured,
+            1e-3 * item.time_us,
+        )
+        for item, measured in zip(run.items, published, strict=True)
+    ]

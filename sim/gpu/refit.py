@@ -27,6 +27,7 @@ from weft.sim.gpu.measured import (
     LINEAR_TABLES,
     PAIR_GPUS,
     Measured,
+    load_deepbench_gemm,
     load_linear,
     load_pairs,
 )
@@ -37,6 +38,7 @@ __all__ = ["LINEAR_ORIGIN", "PAIR_ORIGIN", "fit_linear", "fit_pairs_side", "main
 
 LINEAR_ORIGIN = "ai-dynamo/aiconfigurator @ 095f58a51c4c, Apache-2.0"
 PAIR_ORIGIN = "bcacdwk/vllmbench @ 92a8ca495b1c, Apache-2.0"
+DEEPBENCH_ORIGIN = "baidu-research/DeepBench @ da81ba782073, Apache-2.0"
 PAIR_SETTINGS = FitSettings(pull=0.02, polish=300)
 """The paired tables are short and see few small shapes: constants unseen there stay near home."""
 
@@ -72,8 +74,8 @@ def _set(
         "rows": len(measured),
         "origin": origin,
         "target": "median over independent burst runs"
-        if library == "cublas"
-        else "best algorithm, median over repeats of a shape",
+        if measured.runs.size and library == "cublas"
+        else "best or only algorithm, median over repeats of a shape",
         "weight_copies": measured.weight_copies,
         "training_mape_percent": round(error, 2),
     }
@@ -119,6 +121,15 @@ def _pairs(name: str, folder: Path, out: Path) -> None:
         write_constants(fitted, out / "constants" / f"{name}.{library}.json")
 
 
+def _deepbench(folder: Path, out: Path) -> None:
+    gpu, measured = load_gpu("v100-sxm"), load_deepbench_gemm(folder)
+    kind = kernel_kind(gpu, "fp16", sparse=False)
+    sibling = constant_sets()["a100-sxm", "cublas"].constants
+    constants = fit_constants(measured, gpu, kind, (*STARTS, sibling), ALL, PAIR_SETTINGS)
+    fitted = _set("v100-sxm", "cublas", measured, constants, kind, DEEPBENCH_ORIGIN)
+    write_constants(fitted, out / "constants" / "v100-sxm.cublas.json")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Fit every table in the folder and write the constants."""
     parser = argparse.ArgumentParser(prog="weft.sim.gpu.refit", description=__doc__)
@@ -126,12 +137,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path(str(resources.files("weft.sim.gpu"))))
     parser.add_argument("--gpu", action="append", help="only this GPU (may be repeated)")
     options = parser.parse_args(arguments)
-    wanted = options.gpu or sorted({*LINEAR_TABLES, *PAIR_GPUS})
+    wanted = options.gpu or sorted({*LINEAR_TABLES, *PAIR_GPUS, "v100-sxm"})
     for name in wanted:
         if name in LINEAR_TABLES:
             print(f"fitting linear layers of {name}", file=sys.stderr)
             _linear(name, options.data, options.out)
     constant_sets.cache_clear()
+    if "v100-sxm" in wanted:
+        _deepbench(options.data, options.out)
     for name in wanted:
         if name in PAIR_GPUS:
             print(f"fitting dense and 2:4 products of {name}", file=sys.stderr)

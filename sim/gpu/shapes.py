@@ -19,7 +19,7 @@ from weft.sim.workload import (
     Workload,
 )
 
-__all__ = ["TransformerShape", "resnet50", "transformer"]
+__all__ = ["TransformerShape", "resnet50", "segment_anything", "transformer"]
 
 Item = Product | VectorOp | UpdateOp
 
@@ -128,6 +128,30 @@ class _Builder:
                 )
             )
 
+    def split_attention(self, stage: Stage, rows: int, depth: int, heads: int) -> None:
+        """Attention whose scores go through memory, with relative positions added to them."""
+        score, ends = heads * rows * rows, heads * rows * depth
+        tall, square = (rows, depth, rows), (rows, rows, depth)
+        if stage is Stage.FF:
+            self._batched(stage, *tall, heads, (ends, ends, score))
+            self.vector("add", stage, score, 1)
+            self.vector("_softmax", stage, score, 2, passes=6, elementwise=False)
+            self._batched(stage, *square, heads, (score, ends, ends))
+            return
+        self._batched(stage, *square, heads, (score, ends, ends))
+        self._batched(stage, *tall, heads, (ends, ends, score))
+        self.vector("_softmax_backward_data", stage, score, 4, passes=3, elementwise=False)
+        self.vector("sum", stage, score, 2, 0, elementwise=False)
+        for _ in range(2):
+            self._batched(stage, *square, heads, (score, ends, ends))
+
+    def _batched(
+        self, stage: Stage, m: int, k: int, n: int, heads: int, stored: tuple[int, int, int]
+    ) -> None:
+        left, right, output = (Operand(Role.ACTIVATION, size) for size in stored)
+        item = Product("attention", stage, "bmm", m, k, n, heads, left, right, output)
+        self.items.append(item)
+
     def update(self, name: str, elements: int, optimizer: str) -> None:
         state = {"sgd": 0, "sgd-momentum": 1}.get(optimizer, 2)
         self.items.append(UpdateOp(name, name, elements, optimizer, state, self._after()))
@@ -204,6 +228,54 @@ def transformer(shape: TransformerShape, samples: int, length: int) -> Workload:
         if elements:
             b.update(name, elements, shape.optimizer)
     return Workload(shape.name, samples, tuple(b.items), parameters=shape.parameters)
+
+
+_SAM_L = TransformerShape("sam-vit-l", 24, 1024, 16, 4096)
+_SAM_SIDE, _SAM_WINDOW, _SAM_GLOBAL = 64, 14, (5, 11, 17, 23)
+"""Image encoder of Segment Anything, ViT-L: 64 x 64 tokens of an image of 1024 x 1024, windows of
+14 x 14 (padded to 70 x 70) but for four layers (Kirillov et al., arXiv:2304.02643, appendix A)."""
+
+
+def _sam_layer(b: _Builder, stage: Stage, layer: int, images: int) -> None:
+    shape = _SAM_L
+    windows = -((-_SAM_SIDE // _SAM_WINDOW) ** 2)
+    everywhere = layer in _SAM_GLOBAL
+    rows = _SAM_SIDE**2 if everywhere else _SAM_WINDOW**2
+    groups = images * (1 if everywhere else windows)
+    tokens, inside = images * _SAM_SIDE**2, groups * rows
+    qkv, out, up, down = _halves(shape)
+    depth, heads = shape.width // shape.heads, groups * shape.heads
+    around, between = tokens * shape.width, tokens * shape.hidden
+    if stage is Stage.FF:
+        b.vector("native_layer_norm", stage, around, 2, passes=3, elementwise=False)
+        b.linear(qkv[0], stage, inside, *qkv[1:])
+        b.split_attention(stage, rows, depth, heads)
+        b.linear(out[0], stage, inside, *out[1:])
+        b.vector("add", stage, around, 2)
+        b.vector("native_layer_norm", stage, around, 2, passes=3, elementwise=False)
+        b.linear(up[0], stage, tokens, *up[1:])
+        b.vector("gelu", stage, between, 1, passes=4)
+        b.linear(down[0], stage, tokens, *down[1:])
+        b.vector("add", stage, around, 2)
+        return
+    b.linear(down[0], stage, tokens, *down[1:])
+    b.vector("gelu_backward", stage, between, 2, passes=8)
+    b.linear(up[0], stage, tokens, *up[1:])
+    b.vector("native_layer_norm_backward", stage, around, 4, passes=6, elementwise=False)
+    b.linear(out[0], stage, inside, *out[1:])
+    b.split_attention(stage, rows, depth, heads)
+    b.linear(qkv[0], stage, inside, *qkv[1:])
+    b.vector("native_layer_norm_backward", stage, around, 4, passes=6, elementwise=False)
+
+
+def segment_anything(images: int) -> Workload:
+    """Forward and backward pass of Segment Anything's ViT-L encoder, without an update."""
+    b = _Builder()
+    for layer in range(_SAM_L.layers):
+        _sam_layer(b, Stage.FF, layer, images)
+    for layer in reversed(range(_SAM_L.layers)):
+        _sam_layer(b, Stage.BP, layer, images)
+    return Workload(_SAM_L.name, images, tuple(b.items), parameters=_SAM_L.parameters)
 
 
 _RESNET50 = ((3, 64, 256, 56), (4, 128, 512, 28), (6, 256, 1024, 14), (3, 512, 2048, 7))

@@ -125,11 +125,22 @@ class _Context:
     dense: ConstantSet
     sparse: ConstantSet | None
     power: PowerSet
+    update_gpus: int = 1
     notes: list[str] = field(default_factory=list[str])
 
     @property
     def element_bytes(self) -> float:
         return ELEMENT_BYTES[self.settings.dtype]
+
+    @property
+    def vector_bytes(self) -> float:
+        """Bytes of an activation outside products: 8-bit products read and write 16-bit ones."""
+        return max(2.0, self.element_bytes)
+
+    @property
+    def attention_flop_s(self) -> float:
+        """Peak of the type that attention runs in: 16 bits beside 8-bit products."""
+        return self.gpu.peak_flop_s("fp16" if self.element_bytes < 2 else self.settings.dtype)
 
     @property
     def peak_flop_s(self) -> float:
@@ -175,6 +186,8 @@ def simulate_step(
     chosen = replace(settings or GpuSettings(), **more)  # type: ignore[arg-type]
     machine.rate_flop_clk_sm(chosen.dtype)
     context = _context(machine, chosen, constants or {}, workload)
+    if cluster is not None and strategy != "replicated":
+        context.update_gpus = cluster.gpus
     attention = find_attention(workload)
     costs = vector_costs(workload, chosen.fusion, attention.inside)
     products = _products(workload, attention, context)
@@ -184,7 +197,7 @@ def simulate_step(
         else _other(position, item, costs.get(position), context)
         for position, item in enumerate(workload.items)
     ]
-    items += _casts(workload, context)
+    items += _casts(workload, attention, context)
     for uncosted in workload.uncosted:
         context.note(f"not costed: {uncosted.op} in {uncosted.name} ({uncosted.count} times)")
     return _run(workload, items, context, cluster, strategy)
@@ -285,8 +298,8 @@ def _attention(
     position: int, product: Product, recomputed: bool, context: _Context
 ) -> GpuItem:  # fmt: skip
     time_us, moved = attention_us(
-        product, context.gpu, context.dense.constants, context.peak_flop_s,
-        element_bytes=context.element_bytes, recomputed=recomputed,
+        product, context.gpu, context.dense.constants, context.attention_flop_s,
+        element_bytes=context.vector_bytes, recomputed=recomputed,
     )  # fmt: skip
     flop = 2.0 * product.macs_dense
     time_us, energy = context.drawn(time_us, flop, moved, context.peak_flop_s, context.gpu.sms)
@@ -305,7 +318,7 @@ def _other(
 ) -> GpuItem:
     """Vector ops, updates and mask work: sweeps over memory."""
     if isinstance(item, VectorOp) and cost is not None:
-        width = item.element_bytes * context.element_bytes / 2.0
+        width = item.element_bytes * context.vector_bytes / 2.0
         moved = width * (cost.reads + cost.writes)
         lanes = float(item.elements * item.passes) if moved else 0.0
         stream = Stream(moved, lanes, cost.launches)
@@ -317,7 +330,7 @@ def _other(
     if not isinstance(item, UpdateOp):
         raise TypeError(f"{type(item).__name__} at {position} is no item of a workload")
     fused = context.settings.fused_optimizer or context.settings.fusion == "compile"
-    stream = update_stream(item, fused=fused).shared(shared)
+    stream = update_stream(item, fused=fused).shared(shared * context.update_gpus)
     return _stream(position, item.name, "optimizer", item.optimizer, stream, "", context)
 
 
@@ -336,18 +349,31 @@ def _stream(
     )  # fmt: skip
 
 
-def _casts(workload: Workload, context: _Context) -> list[GpuItem]:
-    """Weights cast to 16 bits for the products, gradients back to 32, once per step."""
-    if not context.settings.master_weights or context.element_bytes >= 4:
-        return []
-    parameters = workload.parameters or sum(
-        item.elements for item in workload.items if isinstance(item, UpdateOp)
-    )
-    moved = 2.0 * parameters * (4.0 + context.element_bytes)
-    launches = 2.0 * sum(isinstance(item, UpdateOp) for item in workload.items)
-    end = len(workload.items)
-    stream = Stream(moved, 2.0 * parameters, launches)
-    return [_stream(end, "weights", "vector", "cast weights and gradients", stream, "", context)]
+def _casts(workload: Workload, attention: AttentionParts, context: _Context) -> list[GpuItem]:
+    """What the product type costs beside products, once per step.
+
+    Weights cast to 16 bits and gradients back to 32; for 8-bit products each operand is read for
+    its largest magnitude, read again and written in 8 bits.
+    """
+    end, items = len(workload.items), list[GpuItem]()
+    if context.settings.master_weights and context.vector_bytes < 4:
+        parameters = workload.parameters or sum(
+            item.elements for item in workload.items if isinstance(item, UpdateOp)
+        )
+        moved = 2.0 * parameters * (4.0 + context.vector_bytes)
+        launches = 2.0 * sum(isinstance(item, UpdateOp) for item in workload.items)
+        stream = Stream(moved, 2.0 * parameters, launches)
+        items.append(_stream(end, "weights", "vector", "cast weights", stream, "", context))
+    if context.element_bytes < 2:
+        scaled = [
+            item.left.elements + item.right.elements
+            for position, item in enumerate(workload.items)
+            if isinstance(item, Product) and position not in attention.products
+        ]
+        moved = (2 * context.vector_bytes + context.element_bytes) * sum(scaled)
+        stream = Stream(moved, 3.0 * sum(scaled), 4.0 * len(scaled))
+        items.append(_stream(end, "operands", "vector", "scale to 8 bits", stream, "", context))
+    return items
 
 
 def _run(
