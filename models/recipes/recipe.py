@@ -209,6 +209,10 @@ class Bound:
         fixed = all(mask.every == 1 and mask.selection == "magnitude" for mask in phase.masks)
         return self.recipe.constant and fixed
 
+    def __deepcopy__(self, memo: object) -> Bound:
+        """It never changes, so a copied model may share it."""
+        return self
+
     def at(self, step: int) -> Phase:
         """What holds at ``step`` (0 is the first).
 

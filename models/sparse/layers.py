@@ -155,12 +155,12 @@ class _SparseConvolution(Sparse):
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - as nn.Conv2d has it
         if input.dim() == len(self.stride) + 1:
             return self.forward(input.unsqueeze(0)).squeeze(0)
-        x, weight, bias, forward, backward = self.operands(input)
-        padding = self.padding
+        padded, padding = input, self.padding
         if self.padding_mode != "zeros" or isinstance(padding, str):
             mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
-            x = functional.pad(x, self._reversed_padding_repeated_twice, mode=mode)
+            padded = functional.pad(input, self._reversed_padding_repeated_twice, mode=mode)
             padding = (0,) * len(self.stride)
+        x, weight, bias, forward, backward = self.operands(padded)
         geometry = Geometry(self.stride, padding, self.dilation, self.groups)
         pruning = self.sparsity.pruning
         return sparse_convolution(x, weight, bias, forward, backward, geometry, pruning)

@@ -27,7 +27,10 @@ from weft.models.sparse.layers import from_axis, on_axis
 from weft.models.sparse.soft import frozen_scale, soft_threshold
 from weft.models.sparse.transposable import transposable_mask
 
-__all__ = ["Context", "make_mask", "set_buffer"]
+__all__ = ["FROM_WEIGHTS", "Context", "make_mask", "set_buffer"]
+
+FROM_WEIGHTS = frozenset({"magnitude", "soft-threshold", "inside-k"})
+"""Selections that depend on nothing but the weights (and, for the last, a saved permutation)."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Context:
         seed: of everything random about this layer and step.
         gradient: of the weight at the step before, if there was one.
         first: whether the layer has no mask of this kind yet.
+        moved: whether the run came to a new step; else the weights were changed behind it.
     """
 
     step: int
@@ -53,6 +57,7 @@ class Context:
     seed: int
     gradient: torch.Tensor | None
     first: bool
+    moved: bool = True
 
     @property
     def generator(self) -> torch.Generator:
@@ -121,7 +126,8 @@ def _inside_k(layer: nn.Module, mask: Mask, context: Context) -> None:
     else:
         order = layer.get_buffer("mask_order")
     candidates = int(context.parameters["candidates"])
-    if candidates and context.step % int(context.parameters["every"]) == 0:
+    searches = context.step % int(context.parameters["every"]) == 0 and context.moved
+    if candidates and searches:
         order = search_permutation(
             weight,
             forward,

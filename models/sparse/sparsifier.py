@@ -20,7 +20,7 @@ from torch.optim.optimizer import (
 
 from weft.models.recipes import Bound, Mask, Phase, Rule
 from weft.models.sparse.layers import Sparse, channels
-from weft.models.sparse.masks import Context, make_mask, set_buffer
+from weft.models.sparse.masks import FROM_WEIGHTS, Context, make_mask, set_buffer
 from weft.models.sparse.products import Pruning
 
 __all__ = ["Sparsifier"]
@@ -149,10 +149,10 @@ class Sparsifier:
     ) -> None:
         """Make the masks that are due; without ``moved`` only those that weights alone give."""
         for mask in phase.masks:
-            plain = mask.every == 1 and mask.selection == "magnitude"
+            plain = mask.every == 1 and mask.selection in FROM_WEIGHTS
             due = mask.due(self._now) if moved else plain
             if mask.source == "weight" and (due or everything or not self._has(layer, mask)):
-                self._make(name, layer, mask)
+                self._make(name, layer, mask, moved)
         if self.recipe.recipe.hard and phase.masks:
             # Momentum and weight decay would bring dropped weights back.
             dropped = ~layer.get_buffer(f"mask_{phase.masks[0].axis}")
@@ -163,7 +163,7 @@ class Sparsifier:
         buffer = "soft_weight" if mask.selection == "soft-threshold" else f"mask_{mask.axis}"
         return buffer in layer._buffers
 
-    def _make(self, name: str, layer: Sparse, mask: Mask) -> None:
+    def _make(self, name: str, layer: Sparse, mask: Mask, moved: bool) -> None:
         pattern = mask.pattern or self.patterns[name]
         axes = ("k", "o") if mask.axis == "both" else (mask.axis,)
         if mask.axis != "any" and any(channels(layer, axis) < pattern[1] for axis in axes):
@@ -180,6 +180,7 @@ class Sparsifier:
             _mixed(self.seed, self._now, name),
             self._gradients.get(name),
             not self._has(layer, mask),
+            moved,
         )
         make_mask(layer, mask, context)
 

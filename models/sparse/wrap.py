@@ -9,8 +9,10 @@ from fnmatch import fnmatchcase
 
 import torch
 from torch import nn
+from torch.nn.modules.conv import _ConvTransposeNd
 
 from weft.models.recipes import Bound, Recipe, RecipeError, erk_densities, find_recipe
+from weft.models.sparse.combinations import combination_table
 from weft.models.sparse.layers import (
     LayerState,
     Sparse,
@@ -73,7 +75,8 @@ def sparsify(
     patterns = _patterns(layers, pattern)
     dense |= _unfit(bound, layers, patterns, dense)
     chosen = {name: layer for name, layer in layers.items() if name not in dense}
-    _check(bound, layers, chosen, everywhere)
+    _check(bound, layers, chosen, patterns, everywhere)
+    _warn_of_unreached(model)
     shapes = {name: tuple(_weight(layer).shape) for name, layer in chosen.items()}
     densities = erk_densities(shapes, bound.density) if shapes else {}
     sparse = {name: make_sparse(layer, LayerState(name)) for name, layer in chosen.items()}
@@ -208,10 +211,19 @@ def _axes(axis: str) -> Iterator[str]:
     yield from ("k", "o") if axis == "both" else (axis,)
 
 
+def _warn_of_unreached(model: nn.Module) -> None:
+    """Layers with weights of their own that no sparse kind exists for."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.MultiheadAttention | nn.RNNBase | _ConvTransposeNd | nn.Bilinear):
+            kind = type(module).__name__
+            warnings.warn(f"{name}: {kind} stays dense; its products are fused", stacklevel=3)
+
+
 def _check(
     bound: Bound,
     layers: Mapping[str, nn.Module],
     chosen: Mapping[str, nn.Module],
+    patterns: Mapping[str, tuple[int, int]],
     pattern: tuple[int, int] | None,
 ) -> None:
     if not layers:
@@ -224,5 +236,8 @@ def _check(
             f"pattern {shown} fits no layer: the widest reduction has {widest} channels, "
             "and stem, classifier and skipped layers stay dense"
         )
+    if any(mask.selection == "combination" for mask in bound.at(0).masks):
+        for name in chosen:
+            combination_table(*patterns[name])
     if sparse and pattern is not None and pattern[0] == pattern[1]:
         raise RecipeError(f"recipe {bound.name} needs a pattern N:M with N < M")
