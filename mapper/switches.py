@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-__all__ = ["Switches", "parse_without"]
+__all__ = ["Switches", "feature_names", "parse_without"]
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,18 @@ class Switches:
     double_buffering: bool = True
 
 
+def feature_names() -> tuple[str, ...]:
+    """The features as the command line writes them."""
+    return tuple(field.name.replace("_", "-") for field in fields(Switches))
+
+
 def parse_without(text: str) -> Switches:
     """Read a comma-separated list of features to turn off, such as ``interleave,pregeneration``.
 
     Raises:
         ValueError: a feature that does not exist.
     """
-    known = {field.name.replace("_", "-"): field.name for field in fields(Switches)}
+    known = {name: name.replace("-", "_") for name in feature_names()}
     off: dict[str, bool] = {}
     for name in filter(None, (part.strip() for part in text.split(","))):
         if name not in known:

@@ -87,6 +87,14 @@ def _sizes(size: int, unit: int, quantum: int, multiple: int = 1) -> list[int]:
     return sorted(found)
 
 
+def _reduction_sizes(problem: Problem) -> list[int]:
+    """Channels in whole groups and with all their taps, or any number of pixel units."""
+    if problem.left.channels == "k":
+        whole = max(problem.pattern.m, 16)
+        return _sizes(problem.k.size, problem.k.unit, 64 * problem.k.unit, whole)
+    return _sizes(problem.k.size, problem.k.unit, 64)
+
+
 def _batch_sizes(batch: int) -> list[int]:
     divisors = [d for d in range(1, min(batch, 4096) + 1) if batch % d == 0]
     return divisors if len(divisors) <= 4 else sorted({1, *divisors[1:-1:3], divisors[-1]})
@@ -149,7 +157,7 @@ def _grid(problem: Problem, machine: Machine) -> _Grid:
         _batch_sizes(problem.batch),
         _sizes(problem.m.size, problem.m.unit, array.rows * 4),
         _sizes(problem.n.size, problem.n.unit, array.cols),
-        _sizes(problem.k.size, problem.k.unit, 64 * problem.k.unit, max(problem.pattern.m, 16)),
+        _reduction_sizes(problem),
     )
     mesh = np.meshgrid(*(np.array(axis, dtype=np.int64) for axis in axes), indexing="ij")
     return _Grid(*(part.reshape(-1) for part in mesh))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from weft.sim.results import Costs, LayerCost, RunResult
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-__all__ = ["compare_table", "ideal_speedup", "summary_table"]
+__all__ = ["ablation_table", "compare_table", "ideal_speedup", "summary_table"]
 
 _MOST = 10
 
@@ -27,6 +27,10 @@ def summary_table(run: RunResult) -> list[RenderableType]:
     parts: list[RenderableType] = [head, _stages(run), _layers(run)]
     if run.weights:
         parts.append(_weights(run))
+    if run.critical_path_cycles:
+        parts.append(_critical_path(run))
+    if run.what_if:
+        parts.append(_what_if(run))
     parts += [Text(f"note: {note}") for note in run.notes]
     if run.uncosted:
         ops = sum(op.count for op in run.uncosted)
@@ -99,6 +103,31 @@ def _layers(run: RunResult) -> Table:
     return table
 
 
+def _critical_path(run: RunResult) -> Table:
+    table = _table("The critical path", "spent on", "cycles", "share")
+    for part, cycles in run.critical_path_cycles.items():
+        if cycles:
+            share = cycles / run.total.cycles if run.total.cycles else 0.0
+            table.add_row(part.replace("_", " "), f"{cycles:,}", f"{share:.1%}")
+    return table
+
+
+def _what_if(run: RunResult) -> Table:
+    table = _table("What if", "change", "from", "to", "saves", "same schedule", "derivative")
+    for row in run.what_if:
+        saved = row.saved_cycles / run.total.cycles if run.total.cycles else 0.0
+        same = "-" if row.same_schedule_cycles is None else f"{row.same_schedule_cycles:,}"
+        table.add_row(
+            row.knob,
+            f"{row.old:,}",
+            f"{row.new:,}",
+            f"{row.saved_cycles:,} ({saved:.1%})",
+            same,
+            f"{row.unit_cycles:,.4g} per {row.unit}",
+        )
+    return table
+
+
 def _weights(run: RunResult) -> Table:
     table = _table("What the weights' zeros show", "layer", "axis", "pattern", "fits", "zeros")
     for row in run.weights:
@@ -131,6 +160,17 @@ def data(count: int) -> str:
 def ideal_speedup(run: RunResult) -> float:
     """What skipping operations alone allows: dense over done multiply-accumulates."""
     return run.total.macs_dense / run.total.macs_done if run.total.macs_done else 1.0
+
+
+def ablation_table(rows: Sequence[Mapping[str, int | str]], features: Sequence[str]) -> Table:
+    """Cycles with every feature on, and how much longer the step takes without each."""
+    none = ",".join(features)
+    table = _table("Without", "model", "all on", *features, "any of them")
+    for row in rows:
+        whole = int(row["all on"])
+        losses = [f"{int(row[name]) / whole - 1:+.1%}" for name in (*features, none)]
+        table.add_row(str(row["model"]), f"{whole:,}", *losses)
+    return table
 
 
 def _dense_twin(run: RunResult, runs: Sequence[RunResult]) -> RunResult | None:

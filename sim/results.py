@@ -20,6 +20,7 @@ __all__ = [
     "UncostedOp",
     "UnitCost",
     "WeightPattern",
+    "WhatIf",
 ]
 
 SCHEMA = "weft-run/1"
@@ -137,6 +138,25 @@ class WeightPattern:
 
 
 @dataclass(frozen=True)
+class WhatIf:
+    """What one change of the machine would save.
+
+    ``saved_cycles`` is measured by simulating the changed machine, schedules chosen anew;
+    ``same_schedule_cycles`` with the schedules as they are (None where they would not fit or say
+    nothing). ``unit_cycles`` is the derivative, cycles saved per ``unit``: from the critical path
+    for bandwidths and latencies, else the measured saving over the change.
+    """
+
+    knob: str
+    old: int
+    new: int
+    saved_cycles: int
+    same_schedule_cycles: int | None
+    unit: str
+    unit_cycles: float
+
+
+@dataclass(frozen=True)
 class RunResult:
     """One simulated training run."""
 
@@ -159,6 +179,8 @@ class RunResult:
     machine: Mapping[str, Any] = field(default_factory=dict[str, Any])
     overlap_cycles: int = 0
     weights: tuple[WeightPattern, ...] = ()
+    critical_path_cycles: Mapping[str, int] = field(default_factory=dict[str, int])
+    what_if: tuple[WhatIf, ...] = ()
     schema: str = SCHEMA
 
     def to_json(self) -> dict[str, Any]:
@@ -187,6 +209,7 @@ class RunResult:
                 "uncosted": tuple(UncostedOp(**op) for op in fields["uncosted"]),
                 "units": tuple(UnitCost(**unit) for unit in fields["units"]),
                 "weights": tuple(WeightPattern(**row) for row in fields["weights"]),
+                "what_if": tuple(WhatIf(**row) for row in fields["what_if"]),
                 "notes": tuple(fields["notes"]),
             }
             return cls(**parsed)

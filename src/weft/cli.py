@@ -63,6 +63,7 @@ def simulate(
     dense_stem: Annotated[bool, typer.Option(help="Keep the first layer dense.")] = True,
     dense_classifier: Annotated[bool, typer.Option(help="Keep the last layer dense.")] = True,
     fusion: Fusion = "eager",
+    why: Annotated[bool, typer.Option("--why", help="Critical path and what-if table.")] = False,
     out: Out = None,
     json: Json = None,
 ) -> None:
@@ -82,7 +83,7 @@ def simulate(
         dense_classifier=dense_classifier,
         fusion=fusion,
     )
-    run_simulate(model, batch, _shape(input), settings, out, json)
+    run_simulate(model, batch, _shape(input), settings, out, json, why=why)
 
 
 @app.command()
@@ -112,6 +113,24 @@ def compare(
     )
     base = Settings(steps=steps, optimizer=optimizer, without=without, fusion=fusion)
     run_compare(grid, batch, _shape(input), base, out, json)
+
+
+@app.command()
+def ablate(
+    models: Annotated[list[str], typer.Argument(help="Models, as for simulate.")],
+    recipe: Recipe = "bdwp",
+    pattern: PatternOption = "2:8",
+    hardware: Hardware = "sat-vcu1525",
+    batch: Batch = None,
+    input: Input = None,  # noqa: A002 - the name of the option
+    json: Json = None,
+) -> None:
+    """Turn off SAT's features one by one, and tell what each is worth."""
+    from weft.commands import run_ablate
+    from weft.simulation import Settings
+
+    settings = Settings(recipe=recipe, pattern=pattern, hardware=hardware)
+    run_ablate(tuple(models), batch, _shape(input), settings, json)
 
 
 @app.command()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from weft.sim.workload import Workload
 
-__all__ = ["Grid", "run_compare", "run_report", "run_simulate"]
+__all__ = ["Grid", "run_ablate", "run_compare", "run_report", "run_simulate"]
 
 
 _PIPE_WIDTH = 120
@@ -53,12 +53,18 @@ def run_simulate(
     settings: Settings,
     out: Path | None,
     json_target: str | None,
+    *,
+    why: bool = False,
 ) -> None:
-    """``weft simulate``."""
+    """``weft simulate``; ``why`` adds the critical path and the what-if table."""
     if out is not None:
         check_folder(out)
     check_settings(settings)
     run = _simulate_subject(model, batch, input_shape, settings)
+    if why:
+        from weft.explanation import explain
+
+        run = explain(run)
     if json_target is not None:
         write_json(run.result.to_json(), json_target)
     if json_target != "-":
@@ -147,6 +153,35 @@ def _write_comparison(results: list[RunResult], out: Path) -> None:
     target = out / "report.html"
     export(results, "html", target)
     _tell(f"report: {target}")
+
+
+def run_ablate(
+    models: tuple[str, ...],
+    batch: int | None,
+    input_shape: tuple[int, ...] | None,
+    settings: Settings,
+    json_target: str | None,
+) -> None:
+    """``weft ablate``: cycles with all features, without each, and without any."""
+    from weft.mapper.switches import feature_names
+
+    check_settings(settings)
+    features = feature_names()
+    variants = ("", *features, ",".join(features))
+    rows: list[dict[str, int | str]] = []
+    for model in models:
+        workload = _trace(model, batch, input_shape, settings.optimizer)
+        row: dict[str, int | str] = {"model": model}
+        for without in variants:
+            run = simulate_workload(workload, dataclasses.replace(settings, without=without))
+            row[without or "all on"] = run.cycles or 0
+        rows.append(row)
+    if json_target is not None:
+        write_json(rows, json_target)
+    if json_target != "-":
+        from weft.reports.terminal import ablation_table
+
+        _console().print(ablation_table(rows, features))
 
 
 def run_report(folders: list[Path], format_: str, out: Path | None) -> None:

@@ -52,7 +52,9 @@ class Run:
 
     result: RunResult
     plans: tuple[Plan, ...] = field(default=(), repr=False)
+    counts: tuple[int, ...] = field(default=(), repr=False)
     engine: Engine | None = field(default=None, repr=False)
+    without: str = field(default="", repr=False)
 
     @property
     def cycles(self) -> int | None:
@@ -175,7 +177,8 @@ def simulate_workload(
     scheduler, engine = Scheduler(machine, switches), Engine(machine)
     plans = [(make_plan(step.workload, scheduler), count) for step, count in applied]
     result = price_steps(plans, engine, header)
-    return Run(result, tuple(plan for plan, _ in plans), engine)
+    counts = tuple(count for _, count in plans)
+    return Run(result, tuple(plan for plan, _ in plans), counts, engine, settings.without)
 
 
 def _header(

@@ -1,0 +1,95 @@
+"""Why a run takes its time: what the critical path is made of, and what each change would save."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from weft.sim.critical import Part, critical_path
+from weft.sim.engine import Engine
+from weft.sim.machine import Machine
+from weft.sim.results import WhatIf
+
+if TYPE_CHECKING:
+    from weft.mapper.switches import Switches
+    from weft.simulation import Run
+
+__all__ = ["explain"]
+
+_KNOBS = (
+    ("memory", "read_bytes_per_cycle", 2.0, Part.READ, "byte per cycle"),
+    ("memory", "write_bytes_per_cycle", 2.0, Part.WRITE, "byte per cycle"),
+    ("memory", "read_latency_cycles", 0.5, Part.READ_LATENCY, "cycle less"),
+    ("memory", "write_latency_cycles", 0.5, Part.WRITE_LATENCY, "cycle less"),
+    ("buffers", "left_bytes", 2.0, None, "KiB"),
+    ("buffers", "right_bytes", 2.0, None, "KiB"),
+    ("buffers", "output_bytes", 2.0, None, "KiB"),
+    ("array", "rows", 2.0, None, "PE row"),
+    ("array", "cols", 2.0, None, "PE column"),
+    ("wuve", "lanes", 2.0, None, "lane"),
+    ("sore", "lanes", 2.0, None, "lane"),
+)
+"""Machine part, field, factor of the change, its part of the critical path, unit of derivative."""
+
+
+def explain(run: Run) -> Run:
+    """The same run with its critical path and what-if table filled in (SAT machines only)."""
+    if run.engine is None:
+        return run
+    from weft.mapper.switches import parse_without
+
+    switches = parse_without(run.without)
+    machine = run.engine.machine
+    parts = dict.fromkeys(Part, 0)
+    for plan, count in zip(run.plans, run.counts, strict=True):
+        for part, cycles in critical_path(plan.program, machine).parts.items():
+            parts[part] += count * cycles
+    rows = tuple(_what_if(run, machine, switches, knob, parts) for knob in _KNOBS)
+    result = dataclasses.replace(
+        run.result,
+        critical_path_cycles={part.name.lower(): cycles for part, cycles in parts.items()},
+        what_if=rows,
+    )
+    return dataclasses.replace(run, result=result)
+
+
+def _changed(machine: Machine, part: str, field: str, value: int) -> Machine:
+    changed = dataclasses.replace(getattr(machine, part), **{field: value})
+    fields: dict[str, Any] = {part: changed}
+    return dataclasses.replace(machine, **fields)
+
+
+def _what_if(
+    run: Run,
+    machine: Machine,
+    switches: Switches,
+    knob: tuple[str, str, float, Part | None, str],
+    parts: dict[Part, int],
+) -> WhatIf:
+    group, field, factor, part, unit = knob
+    old = getattr(getattr(machine, group), field)
+    new = max(1, round(old * factor))
+    changed = _changed(machine, group, field, new)
+    now = run.result.total.cycles or 0
+    saved = now - _cycles(run, changed, switches)
+    same = None
+    if group == "memory":
+        same = now - sum(
+            count * Engine(changed).run(plan.program).cycles
+            for plan, count in zip(run.plans, run.counts, strict=True)
+        )
+    step = (new - old) / (1024 if unit == "KiB" else 1)
+    slope = saved / abs(step) if part is None else parts[part] / old if old else 0.0
+    return WhatIf(f"{group}.{field}", old, new, saved, same, unit, slope)
+
+
+def _cycles(run: Run, machine: Machine, switches: Switches) -> int:
+    """Cycles of the run's workloads on another machine, scheduled for it."""
+    from weft.mapper.plan import make_plan
+    from weft.mapper.schedule import Scheduler
+
+    scheduler, engine = Scheduler(machine, switches), Engine(machine)
+    return sum(
+        count * engine.run(make_plan(plan.workload, scheduler).program).cycles
+        for plan, count in zip(run.plans, run.counts, strict=True)
+    )
