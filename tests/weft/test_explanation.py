@@ -41,7 +41,9 @@ def test_choosing_schedules_anew_is_at_least_as_good_for_each_product(explained:
 def test_ablate_prints_every_feature(tmp_path: Path) -> None:
     path = tmp_path / "net.py"
     path.write_text(
-        "import torch\ndef build():\n    return torch.nn.Linear(256, 256), (torch.empty(64, 256),)\n"
+        "import torch\n"
+        "def build():\n"
+        "    return torch.nn.Linear(256, 256), (torch.empty(64, 256),)\n"
     )
     result = subprocess.run(
         [sys.executable, "-m", "weft", "ablate", f"{path}:build", "--json", "-"],
