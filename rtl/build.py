@@ -45,13 +45,15 @@ class BuildError(RuntimeError):
 class TestsFailedError(AssertionError):
     """A cocotb run in which a test failed, or none ran."""
 
+    __test__ = False  # pytest takes names that begin so for its own
+
 
 @dataclass(frozen=True)
 class Design:
     """What is verilated: ``sources`` in order, the top module and its parameters.
 
-    ``visible`` names what cocotb reads or writes besides the top's ports, as
-    ``module.signal``; everything else is optimised.
+    ``visible`` names what cocotb reads or writes, the top's ports included, as ``module.signal``;
+    everything else is optimised.
     """
 
     top: str
@@ -188,9 +190,31 @@ class _Maker:
         arguments += [f"-G{name}={value}" for name, value in design.parameters.items()]
         arguments += [f"-I{include}" for include in design.includes]
         _run([*arguments, str(self.main), str(visible), *map(str, design.sources)], environment)
+        self._take_runtime(folder)
         _run(["make", "-C", str(folder), "-f", "Vtop.mk"], environment)
+        self._keep_runtime(folder)
         for leftover in folder.glob("*.o"):
             leftover.unlink()
+
+    def _runtime(self) -> Path:
+        """Where the objects of Verilator's own runtime are kept: alike for all designs."""
+        # Macros are for the C++ main alone.
+        arguments = [part for part in self.design.arguments if not part.startswith("-D")]
+        flags = repr((_version(), _MAKE_FLAGS, self.options, arguments))
+        return cache_folder() / "runtime" / hashlib.sha256(flags.encode()).hexdigest()[:20]
+
+    def _take_runtime(self, folder: Path) -> None:
+        for path in self._runtime().glob("verilated*.o"):
+            shutil.copy(path, folder)  # newer than its source, so make leaves it
+
+    def _keep_runtime(self, folder: Path) -> None:
+        place = self._runtime()
+        place.mkdir(parents=True, exist_ok=True)
+        for path in folder.glob("verilated*.o"):
+            if not (place / path.name).exists():
+                temporary = place / f"{path.name}.{os.getpid()}"
+                shutil.copy(path, temporary)
+                temporary.replace(place / path.name)
 
 
 def _visibility(names: Sequence[str]) -> str:
