@@ -96,8 +96,18 @@ class Sparse(nn.Module):
 
     def operands(
         self, x: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor, torch.Tensor]:
-        """Input, weight, bias in the precision of autocast, and the weights of FF and BP."""
+    ) -> tuple[
+        torch.Tensor,
+        torch.Tensor,
+        torch.Tensor | None,
+        torch.Tensor | None,
+        torch.Tensor | None,
+    ]:
+        """Input, weight, bias in the precision of autocast, and the weights of FF and BP.
+
+        None in FF is the weight itself, None in BP what FF has: compiled code refuses the same
+        tensor twice.
+        """
         state = self.sparsity
         if not torch.compiler.is_compiling():
             state.owner.catch_up(self)
@@ -108,9 +118,9 @@ class Sparse(nn.Module):
             x, weight = x.to(dtype), weight.to(dtype)
             bias = None if bias is None else bias.to(dtype)
         used = weight.detach()
-        forward = self.masked(used, state.forward_axis)
+        forward = self.masked(used, state.forward_axis) if state.forward_axis else None
         same = state.backward_axis == state.forward_axis
-        backward = forward if same else self.masked(used, state.backward_axis)
+        backward = None if same else self.masked(used, state.backward_axis)
         return x, weight, bias, forward, backward
 
     def _load_from_state_dict(self, *arguments: Any, **options: Any) -> None:
@@ -139,7 +149,9 @@ class SparseTransposedLinear(Sparse):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x, weight, bias, forward, backward = self.operands(x)
-        return sparse_linear(x, weight.t(), bias, forward.t(), backward.t(), self.sparsity.pruning)
+        forward = None if forward is None else forward.t()
+        backward = None if backward is None else backward.t()
+        return sparse_linear(x, weight.t(), bias, forward, backward, self.sparsity.pruning)
 
 
 class _SparseConvolution(Sparse):

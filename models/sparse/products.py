@@ -88,14 +88,15 @@ class _Linear(torch.autograd.Function):
         x: torch.Tensor,
         weight: torch.Tensor,
         bias: torch.Tensor | None,
-        forward_weight: torch.Tensor,
-        backward_weight: torch.Tensor,
+        forward_weight: torch.Tensor | None,
+        backward_weight: torch.Tensor | None,
         pruning: Pruning,
     ) -> torch.Tensor:
-        ctx.save_for_backward(x, backward_weight)
+        used = weight if forward_weight is None else forward_weight
+        ctx.save_for_backward(x, used if backward_weight is None else backward_weight)
         ctx.pruning = pruning
         ctx.biased = bias is not None
-        return functional.linear(x, forward_weight, bias)
+        return functional.linear(x, used, bias)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
@@ -124,15 +125,16 @@ class _Convolution(torch.autograd.Function):
         x: torch.Tensor,
         weight: torch.Tensor,
         bias: torch.Tensor | None,
-        forward_weight: torch.Tensor,
-        backward_weight: torch.Tensor,
+        forward_weight: torch.Tensor | None,
+        backward_weight: torch.Tensor | None,
         geometry: Geometry,
         pruning: Pruning,
     ) -> torch.Tensor:
-        ctx.save_for_backward(x, backward_weight)
+        used = weight if forward_weight is None else forward_weight
+        ctx.save_for_backward(x, used if backward_weight is None else backward_weight)
         ctx.geometry, ctx.pruning = geometry, pruning
         ctx.biased = bias is not None
-        return _convolve(x, forward_weight, bias, geometry)
+        return _convolve(x, used, bias, geometry)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Any:
@@ -199,14 +201,14 @@ def sparse_linear(
     x: torch.Tensor,
     weight: torch.Tensor,
     bias: torch.Tensor | None,
-    forward_weight: torch.Tensor,
-    backward_weight: torch.Tensor,
+    forward_weight: torch.Tensor | None,
+    backward_weight: torch.Tensor | None,
     pruning: Pruning,
 ) -> torch.Tensor:
     """x [..., inputs] times ``forward_weight`` [outputs, inputs] transposed.
 
-    The gradient of x comes through ``backward_weight``, and that of the product reaches
-    ``weight`` unmasked.
+    The gradient of x comes through ``backward_weight`` (None: the same as FF's), and that of the
+    product reaches ``weight`` unmasked. ``forward_weight`` None is ``weight`` itself.
     """
     return _Linear.apply(x, weight, bias, forward_weight, backward_weight, pruning)  # pyright: ignore[reportReturnType]
 
@@ -215,8 +217,8 @@ def sparse_convolution(
     x: torch.Tensor,
     weight: torch.Tensor,
     bias: torch.Tensor | None,
-    forward_weight: torch.Tensor,
-    backward_weight: torch.Tensor,
+    forward_weight: torch.Tensor | None,
+    backward_weight: torch.Tensor | None,
     geometry: Geometry,
     pruning: Pruning,
 ) -> torch.Tensor:
