@@ -38,6 +38,11 @@ together with a second block's operands; smaller tiles let up to four blocks in.
 
 MAX_SPLIT = 64.0
 
+GEMV_ARCHITECTURES = ("volta", "ampere", "ada")
+"""Where one row or column takes a kernel of its own; later cuBLAS runs it on narrow tiles."""
+
+GEMV_WARPS = 4.0
+
 L2_KEEPS, L2_LOSES = 0.5, 1.25
 """Reuse distances within a kernel, in L2 sizes, up to which all hits and from which all misses."""
 
@@ -199,6 +204,15 @@ def _tile(kind: KernelKind, gpu: GpuMachine, c: KernelConstants) -> tuple[Array,
     return step_us, store_us, np.clip(RESIDENT_ELEMENTS / area, 1.0, 4.0)
 
 
+def _gemv(rows: _Rows, gpu: GpuMachine, c: KernelConstants) -> Array:
+    """A matrix times a vector without tensor cores: a few warps share a row and add up at once."""
+    length = np.maximum(rows.m, rows.n) * rows.batch
+    loop = rows.steps * c.step_us / GEMV_WARPS
+    loop = loop * np.maximum(1.0, length / (gpu.sms * GEMV_WARPS))
+    memory = rows.once / (gpu.memory_bytes_s * c.hbm_efficiency * 1e-6)
+    return np.maximum(loop, memory) + c.exposed * np.minimum(loop, memory)
+
+
 def _chunk(rows: _Rows, kind: KernelKind, gpu: GpuMachine, c: KernelConstants) -> KernelTimes:
     tm, tn = tile_shapes(gpu.architecture)
     tile = _tile(kind, gpu, c)
@@ -217,7 +231,12 @@ def _chunk(rows: _Rows, kind: KernelKind, gpu: GpuMachine, c: KernelConstants) -
         chosen = np.where(better, split, chosen)
     at = best.argmin(axis=0)
     column = np.arange(len(rows.m))
-    time_us = c.launch_us + best[at, column]
+    body = best[at, column]
+    if gpu.architecture in GEMV_ARCHITECTURES and kind.weight_ratio == 1.0:
+        body = np.where(
+            np.minimum(rows.m, rows.n) == 1, np.minimum(body, _gemv(rows, gpu, c)), body
+        )
+    time_us = c.launch_us + body
     tensor_us = 2.0 * rows.m * rows.n * rows.k * rows.batch / (
         kind.rate_flop_clk_sm * gpu.sms * gpu.clock_hz * 1e-6 * c.tensor_efficiency
     )  # fmt: skip

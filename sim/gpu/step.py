@@ -30,7 +30,8 @@ __all__ = ["GpuItem", "GpuRun", "GpuSettings", "simulate_step"]
 
 @dataclass(frozen=True)
 class GpuSettings:
-    """How a step runs. ``fusion``: "eager" or "compile". ``dtype`` is that of the products.
+    """How a step runs. ``fusion``: "eager" or "compile". ``dtype`` is that of the products, "auto"
+    bf16 where the GPU has it and else fp16.
 
     ``sustained``: under the power cap, as training runs. ``master_weights``: weights are kept in
     FP32 and cast once per step, as automatic mixed precision does. ``fused_optimizer``: one sweep
@@ -40,7 +41,7 @@ class GpuSettings:
     """
 
     fusion: str = "eager"
-    dtype: str = "bf16"
+    dtype: str = "auto"
     sustained: bool = True
     master_weights: bool = True
     fused_optimizer: bool = False
@@ -184,6 +185,8 @@ def simulate_step(
     """
     machine = load_gpu(gpu) if isinstance(gpu, str) else gpu
     chosen = replace(settings or GpuSettings(), **more)  # type: ignore[arg-type]
+    if chosen.dtype == "auto":
+        chosen = replace(chosen, dtype="bf16" if machine.bf16_flop_clk_sm else "fp16")
     machine.rate_flop_clk_sm(chosen.dtype)
     context = _context(machine, chosen, constants or {}, workload)
     if cluster is not None and strategy != "replicated":

@@ -157,9 +157,14 @@ def test_unknown_settings_are_named() -> None:
     with pytest.raises(ValueError, match="accumulate is 0; it must be at least 1"):
         GpuSettings(accumulate=0)
     with pytest.raises(ValueError, match="dtype 'bf16' does not run on v100-sxm"):
-        step("v100-sxm")
+        step("v100-sxm", dtype="bf16")
     with pytest.raises(ValueError, match="optimizer 'lion' is unknown; known: sgd"):
         simulate_step(Workload("w", 1, (UpdateOp("w", "w", 1, "lion"),)), "a100-sxm")
+
+
+def test_a_gpu_without_bf16_takes_fp16_by_itself() -> None:
+    assert step("v100-sxm").settings.dtype == "fp16"
+    assert step().settings.dtype == "bf16"
 
 
 def test_resnet50_has_its_published_size() -> None:
