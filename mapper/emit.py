@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from weft.mapper.geometry import Problem, Region
 from weft.mapper.switches import Switches
-from weft.mapper.tiling import Tiling, matmul_of, tile_runs
+from weft.mapper.tiling import Fused, Tiling, matmul_of, tile_runs
 from weft.sim.program import (
     Channel,
     Instruction,
@@ -24,7 +24,7 @@ from weft.sim.program import (
     Work,
 )
 
-__all__ = ["Fused", "Gate", "emit_fence", "emit_product", "emit_stream", "gate_load", "tile_loop"]
+__all__ = ["Gate", "emit_fence", "emit_product", "emit_stream", "gate_load", "tile_loop"]
 
 Make = Callable[[bool], list[Node]]
 
@@ -35,18 +35,6 @@ class Gate:
 
     needed: bool = False
     ahead: str = ""
-
-
-@dataclass(frozen=True)
-class Fused:
-    """Vector work done on a product's output bank before it is stored.
-
-    ``passes`` lane operations per element; ``stores`` tensors of the output's size are written
-    (the raw output too, where somebody else still needs it).
-    """
-
-    passes: int = 0
-    stores: int = 1
 
 
 def gate_load(nodes: Sequence[Node], ahead: int = 0) -> list[Node]:

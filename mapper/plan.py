@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from weft.mapper.emit import Fused, Gate, emit_fence, emit_stream, gate_load, tile_loop
+from weft.mapper.emit import Gate, emit_fence, emit_stream, gate_load, tile_loop
 from weft.mapper.fuse import Group, Item, VectorCost, group_items, vector_cost
 from weft.mapper.schedule import Pick, Scheduler, start_tokens
+from weft.mapper.tiling import Fused
 from weft.sim.machine import Machine
 from weft.sim.program import (
     Channel,

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from weft.mapper.emit import Fused, Gate, emit_product
+from weft.mapper.emit import Gate, emit_product
 from weft.mapper.geometry import Problem, problems
 from weft.mapper.switches import Switches
-from weft.mapper.tiling import Tiling, TilingTable, enumerate_tilings
+from weft.mapper.tiling import Fused, Tiling, TilingTable, enumerate_tilings
 from weft.sim.engine import Engine
 from weft.sim.machine import Machine
 from weft.sim.program import Channel, Node, Program, Segment
@@ -101,7 +101,7 @@ class Scheduler:
         tables = [
             table
             for problem in problems(product)
-            if (table := enumerate_tilings(problem, self.machine, self.switches)) is not None
+            if (table := enumerate_tilings(problem, self.machine, self.switches, fused)) is not None
         ]
         if not tables:
             raise ScheduleError(

@@ -8,7 +8,7 @@ The reduction is always innermost: partial sums never leave the chip.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product as cross
 from typing import Any, cast
 
@@ -21,9 +21,29 @@ from weft.sim.machine import Machine
 from weft.sim.program import Dataflow, Matmul
 from weft.sim.timing import ceil_div, matmul_cycles
 
-__all__ = ["Choice", "Tiling", "TilingTable", "enumerate_tilings", "matmul_of", "tile_runs"]
+__all__ = [
+    "Choice",
+    "Fused",
+    "Tiling",
+    "TilingTable",
+    "enumerate_tilings",
+    "matmul_of",
+    "tile_runs",
+]
 
 Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Fused:
+    """Vector work done on a product's output bank before it is stored.
+
+    ``passes`` lane operations per element; ``stores`` tensors of the output's size are written
+    (the raw output too, where somebody else still needs it).
+    """
+
+    passes: int = 0
+    stores: int = 1
 
 
 @dataclass(frozen=True)
@@ -172,8 +192,11 @@ def _parts(size: int, tile: Ints) -> list[tuple[Ints, Ints]]:
 class _Costs:
     """Cycles of all tilings of one variant, part by part, each worked out once."""
 
-    def __init__(self, problem: Problem, machine: Machine, switches: Switches) -> None:
+    def __init__(
+        self, problem: Problem, machine: Machine, switches: Switches, fused: Fused
+    ) -> None:
         self.problem = problem
+        self.fused = fused
         self.machine = machine
         self.switches = switches
         self.grid = _grid(problem, machine)
@@ -204,11 +227,7 @@ class _Costs:
             times = cm * cn * ck
             if not times.any():
                 continue
-            for taps in self.problem.phases:
-                work = matmul_of(
-                    self.problem, choice, self.switches, self.grid.batch, m, n, k, taps
-                )
-                total += times * matmul_cycles(self.machine.array, work)
+            total += times * self.one_tile(choice, {"m": m, "n": n, "k": k})
         return total * self.repeats
 
     def load(self, outer: str) -> Ints:
@@ -233,21 +252,74 @@ class _Costs:
             sizes = {"m": m, "n": n, "k": self.grid.k}
             runs = tile_runs(self.problem, self.problem.output, self.grid.batch, sizes)
             total += cm * cn * _beats(runs, write)
-        return total * self.repeats
+        return total * self.repeats * self.fused.stores
 
-    def ends(self) -> Ints:
-        """Loads before the first product can start, and the store after the last one."""
+    def first_load(self) -> Ints:
+        """Loads before the first product can start."""
         problem, grid, memory = self.problem, self.grid, self.machine.memory
-        last = {
-            axis: np.where(edge > 0, edge, full)
-            for axis, ((_, full), (_, edge)) in self.parts.items()
-        }
-        runs = tile_runs(problem, problem.output, grid.batch, last)
-        total = _beats(runs, memory.write_bytes_per_cycle)
+        total: Any = memory.read_latency_cycles
         for region in (problem.left, problem.right):
             runs = tile_runs(problem, region, grid.batch, grid.sizes)
             total = total + _beats(runs, memory.read_bytes_per_cycle)
-        return cast("Ints", total + memory.write_latency_cycles + memory.read_latency_cycles)
+        return cast("Ints", total)
+
+    @property
+    def _last(self) -> dict[str, Ints]:
+        """Sizes of the very last tile."""
+        return {
+            axis: np.where(edge > 0, edge, full)
+            for axis, ((_, full), (_, edge)) in self.parts.items()
+        }
+
+    def last_store(self) -> Ints:
+        """The store after the last product."""
+        memory = self.machine.memory
+        runs = tile_runs(self.problem, self.problem.output, self.grid.batch, self._last)
+        beats = _beats(runs, memory.write_bytes_per_cycle) * self.fused.stores
+        return cast("Ints", beats + memory.write_latency_cycles)
+
+    def one_vector(self, m: Ints, n: Ints) -> Ints:
+        """WUVE cycles of the work fused behind one output tile."""
+        if not self.fused.passes:
+            return np.zeros_like(m)
+        unit = self.problem.m.unit * self.problem.n.unit * len(self.problem.phases)
+        elements: Any = self.grid.batch * m * n * unit
+        rounds = ceil_div(elements, self.machine.wuve.lanes)
+        return cast("Ints", rounds * self.fused.passes + self.machine.wuve.pipeline_cycles)
+
+    def vector(self) -> Ints:
+        """WUVE cycles of all fused work."""
+        total = np.zeros_like(self.grid.m)
+        for (cm, m), (cn, n) in cross(self.parts["m"], self.parts["n"]):
+            total += cm * cn * self.one_vector(m, n)
+        return total * self.repeats
+
+    def one_tile(self, choice: Choice, sizes: dict[str, Ints]) -> Ints:
+        """STCE cycles of one tile's products, one for each phase."""
+        m, n, k = sizes["m"], sizes["n"], sizes["k"]
+        total = np.zeros_like(m)
+        for taps in self.problem.phases:
+            work = matmul_of(self.problem, choice, self.switches, self.grid.batch, m, n, k, taps)
+            total += matmul_cycles(self.machine.array, work)
+        return total
+
+    def bounds(self, choice: Choice, loads: Sequence[Ints], store: Ints) -> list[Ints]:
+        """No schedule is faster: all work of one unit, with what comes before and after it.
+
+        One bound for each of ``loads``, the beats of all loads; ``store`` are those of all stores.
+        """
+        memory, first, final = self.machine.memory, self.first_load(), self._last
+        last_vector = self.one_vector(final["m"], final["n"])
+        last = self.last_store()
+        whole_reductions = self.problem.k.size // self.grid.k
+        before_store = first + whole_reductions * self.one_tile(choice, self.grid.sizes)
+        computed = first + self.compute(choice) + last_vector + last
+        worked = before_store + self.vector() + last
+        first_vector = self.one_vector(self.grid.m, self.grid.n)
+        stored = before_store + first_vector + store + memory.write_latency_cycles
+        fixed = np.maximum.reduce((computed, worked, stored))
+        after_load = memory.read_latency_cycles + self.one_tile(choice, final) + last_vector + last
+        return [np.maximum(fixed, load + after_load) for load in loads]
 
 
 def _swaps(problem: Problem) -> tuple[bool, ...]:
@@ -256,16 +328,14 @@ def _swaps(problem: Problem) -> tuple[bool, ...]:
     return (False, True)
 
 
-def enumerate_tilings(problem: Problem, machine: Machine, switches: Switches) -> TilingTable | None:
-    """All tilings of one variant that fit, with admissible lower bounds; None where none fits.
-
-    The bound of a tiling: its compute after the first tile's loads and before the last tile's
-    store, or all its loads, or all its stores, whichever is longest.
-    """
-    costs = _Costs(problem, machine, switches)
+def enumerate_tilings(
+    problem: Problem, machine: Machine, switches: Switches, fused: Fused
+) -> TilingTable | None:
+    """All tilings of one variant that fit, with admissible lower bounds; None where none fits."""
+    costs = _Costs(problem, machine, switches, fused)
     dataflows = (Dataflow.OS, Dataflow.WS) if switches.offline_scheduling else (Dataflow.OS,)
-    store, ends = costs.store(), costs.ends()
-    moves = {outer: np.maximum(costs.load(outer), store) for outer in ("m", "n")}
+    store = costs.store()
+    loads = {outer: costs.load(outer) for outer in ("m", "n")}
     choices: list[Choice] = []
     bounds: list[Ints] = []
     rows: list[Ints] = []
@@ -274,11 +344,11 @@ def enumerate_tilings(problem: Problem, machine: Machine, switches: Switches) ->
         if fit.size == 0:
             continue
         for dataflow in dataflows:
-            serial = costs.compute(Choice(dataflow, swapped, "")) + ends
-            for outer in ("m", "n"):
-                choices.append(Choice(dataflow, swapped, outer))
-                bounds.append(np.maximum(serial, moves[outer])[fit])
-                rows.append(fit)
+            choice = Choice(dataflow, swapped, "m")
+            found = costs.bounds(choice, tuple(loads.values()), store)
+            choices += [replace(choice, outer=outer) for outer in loads]
+            bounds += [bound[fit] for bound in found]
+            rows += [fit] * len(found)
     if not choices:
         return None
     grid = costs.grid

@@ -76,8 +76,8 @@ def predict_table(path: Path, hardware: str, out: Path | None) -> None:
 
 def sat_cycles(products: Sequence[ProductRow], hardware: str) -> list[int]:
     """Cycles of each product alone on an idle machine, best tiling, W compressed where sparse."""
-    from weft.mapper.emit import Fused
     from weft.mapper.schedule import Scheduler
+    from weft.mapper.tiling import Fused
     from weft.sim.machine import load_machine
     from weft.sim.pattern import Pattern
     from weft.sim.workload import Operand, Product, Role, Stage

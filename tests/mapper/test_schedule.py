@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from tests.mapper.products import SMALL, convolutions, matrices, product
 from tests.sim.programs import step
-from weft.mapper.emit import Fused, Gate, emit_product
+from weft.mapper.emit import Gate, emit_product
 from weft.mapper.geometry import problems
 from weft.mapper.schedule import ScheduleError, Scheduler, start_tokens
 from weft.mapper.switches import Switches, parse_without
-from weft.mapper.tiling import enumerate_tilings, tile_runs
+from weft.mapper.tiling import Fused, enumerate_tilings, tile_runs
 from weft.sim.actions import ActionCounter
 from weft.sim.engine import Engine
 from weft.sim.machine import Array, Buffers, load_machine
@@ -58,16 +58,19 @@ def test_engine_equals_stepping_on_schedules(work: Product) -> None:
     assert pick.bound_cycles <= pick.cycles
 
 
-@given(st.one_of(matrices(), convolutions()))
-@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.too_slow])
-def test_pick_is_the_best_of_the_whole_space(work: Product) -> None:
-    pick = Scheduler(SMALL).pick(work, Fused())
+@given(
+    st.one_of(matrices(), convolutions()),
+    st.builds(Fused, st.sampled_from([0, 0, 1, 9]), st.sampled_from([1, 2])),
+)
+@settings(deadline=None, max_examples=14, suppress_health_check=[HealthCheck.too_slow])
+def test_pick_is_the_best_of_the_whole_space(work: Product, fused: Fused) -> None:
+    pick = Scheduler(SMALL).pick(work, fused)
     best = None
     for problem in problems(work):
-        table = enumerate_tilings(problem, SMALL, ON)
+        table = enumerate_tilings(problem, SMALL, ON, fused)
         assert table is not None
         for row in range(table.bound_cycles.size):
-            body = emit_product(problem, table.tiling(row), ON, Fused(), Gate())
+            body = emit_product(problem, table.tiling(row), ON, fused, Gate())
             cycles = Engine(SMALL).run(program_of(body)).cycles
             assert table.bound_cycles[row] <= cycles
             best = cycles if best is None else min(best, cycles)
