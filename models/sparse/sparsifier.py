@@ -76,6 +76,15 @@ class Sparsifier:
         """What holds now."""
         return self.recipe.at(self._now)
 
+    def weight_density(self) -> float:
+        """Share of the weights that FF reads now, over all layers that may be sparse."""
+        kept = total = 0
+        for _, layer in self._layers:
+            weight = layer.masked(layer.weight.detach(), layer.sparsity.forward_axis)
+            kept += int(weight.count_nonzero())
+            total += weight.numel()
+        return kept / max(1, total)
+
     def before_update(self, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Before the optimizer's step: mask gradients, and pull dropped weights to zero."""
         held = None if optimizer is None else _parameters(optimizer)

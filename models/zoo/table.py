@@ -195,10 +195,10 @@ _MODELS = (
         "char-gpt",
         "character model: a GPT-2 of 2 blocks, width 48",
         "ours, for training on one processor",
-        64_320,
+        64_368,
         32,
         64,
-        96,
+        97,
         "gpt2:char_gpt",
     ),
 )

@@ -169,7 +169,7 @@ def test_causal_models_do_not_see_the_future() -> None:
     torch.manual_seed(0)
     model, tokens, _ = build("char-gpt", batch=1)
     changed = tokens.clone()
-    changed[0, 40:] = (changed[0, 40:] + 1) % 96
+    changed[0, 40:] = (changed[0, 40:] + 1) % 97
     before, after = model.eval()(tokens), model(changed)
     torch.testing.assert_close(before[:, :40], after[:, :40])
     assert not torch.allclose(before[:, 40:], after[:, 40:])
