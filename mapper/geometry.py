@@ -41,14 +41,15 @@ class Region:
 
     ``pixels`` and ``channels`` name axes ("m", "k", "n"); ``pixels_per_unit`` is the pixels that
     one unit of the pixel axis touches (a window's input rows, the taps of a weight). A ``pattern``
-    compresses along the axis that is the reduction: "pixels" or "channels".
+    compresses along the reduction: over "channels", over "pixels" one by one, or over "units" of
+    the pixel axis, each tap of a weight on its own.
     """
 
     pixels: str
     channels: str
     pixels_per_unit: int = 1
     pattern: Pattern = DENSE
-    compressed: str = "pixels"
+    compressed: str = "units"
     role: Role = Role.ACTIVATION
 
     def runs(self, batch: Any, pixels: Any, channels: Any, whole: Any) -> list[tuple[Any, Any]]:
@@ -57,12 +58,13 @@ class Region:
         ``pixels`` and ``channels`` are in units; ``whole`` is 1 where the channels of one batch
         entry are all in the tile, so that neighbours in the batch share blocks, else 0.
         """
-        if not self.pattern.is_dense:
-            if self.compressed == "pixels":
-                pixels = ceil_div(pixels, self.pattern.m) * self.pattern.n
-            else:
-                channels = ceil_div(channels, self.pattern.m) * self.pattern.n
+        if self.compressed == "channels":
+            channels = self._kept(channels)
         rows = pixels * self.pixels_per_unit
+        if self.compressed == "units":
+            rows = self._kept(pixels) * self.pixels_per_unit
+        elif self.compressed == "pixels":
+            rows = self._kept(rows)
         bits = VALUE_BITS + self.pattern.index_bits
         together = 1 + (batch - 1) * whole
         blocks, rest = channels * together // BLOCK, channels * together % BLOCK
@@ -71,6 +73,11 @@ class Region:
             (times * blocks, ceil_div(rows * BLOCK * bits, 8)),
             (times * (rest > 0), ceil_div(rows * rest * bits, 8)),
         ]
+
+    def _kept(self, count: Any) -> Any:
+        if self.pattern.is_dense:
+            return count
+        return ceil_div(count, self.pattern.m) * self.pattern.n
 
 
 @dataclass(frozen=True)
@@ -92,6 +99,12 @@ class Problem:
     phases: tuple[int, ...]
     pattern: Pattern = DENSE
     compressed: str = ""
+
+    def groups(self, k_units: Any, taps: int) -> Any:
+        """N:M groups of a tile's reduction: channels of each tap, or pixels (WU)."""
+        if self.left.channels == "k":
+            return ceil_div(k_units, self.pattern.m) * taps
+        return ceil_div(k_units * taps, self.pattern.m)
 
 
 def problems(product: Product) -> list[Problem]:
@@ -130,7 +143,7 @@ def _matrix(product: Product) -> Problem:
 
 
 def _reduced(region: Region) -> str:
-    return "pixels" if region.pixels == "k" else "channels"
+    return "units" if region.pixels == "k" else "channels"
 
 
 def _row_tiles(rows: int) -> list[int]:
@@ -226,7 +239,10 @@ def _scattered(product: Product) -> list[Problem]:
 
 
 def _weight_gradient(product: Product) -> list[Problem]:
-    """WU of a convolution: the reduction runs over pixels, the outputs over channels and taps."""
+    """WU of a convolution: the reduction runs over pixels, the outputs over channels and taps.
+
+    Only the output gradient can be compressed: a window's pixels are shared between taps.
+    """
     conv = product.convolution
     assert conv is not None
     taps = conv.kernel[0] * conv.kernel[1]
@@ -245,9 +261,11 @@ def _weight_gradient(product: Product) -> list[Problem]:
                 Axis(plain_channels),
                 product.batch,
                 Region("k", "m", window * source[1], role=product.left.role),
-                Region("k", "n", pixels.unit, role=product.right.role),
+                Region("k", "n", pixels.unit, product.pattern, "pixels", product.right.role),
                 Region("m", "n", taps),
                 (pixels.unit,),
+                product.pattern,
+                product.sparse_operand,
             )
         )
     return variants

@@ -1,7 +1,6 @@
 """A recipe applied to a workload: which operand of which product is N:M, and what SORE must do.
 
-The recipe is any object with ``at(step)`` giving ``rules`` (stage, operand, axis) and ``masks``
-(source, axis, refresh) in plain words; see ``Recipe`` below. Neither scheduler nor engine knows
+The recipe is any object with ``at(step)``; see ``Recipe`` below. Neither scheduler nor engine knows
 recipes.
 """
 
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from weft.mapper.lower import edge_layers
-from weft.sim.pattern import Pattern
+from weft.sim.pattern import MAX_M, Pattern
 from weft.sim.workload import (
     MaskWork,
     Product,
@@ -26,6 +25,7 @@ from weft.sim.workload import (
 
 __all__ = [
     "Applied",
+    "Extra",
     "Mask",
     "Phase",
     "Recipe",
@@ -39,38 +39,47 @@ Item = Product | VectorOp | UpdateOp | MaskWork
 
 
 class Rule(Protocol):
-    """One operand that is sparse in one stage.
+    """One operand that is N:M along the reduction of one stage.
 
     ``stage``: "ff", "bp" or "wu". ``operand``: "weight", "activation" or "output_gradient".
+    ``pattern`` is (n, m) where it is the recipe's own, None where it is the run's.
     """
 
     @property
     def stage(self) -> str: ...
     @property
     def operand(self) -> str: ...
+    @property
+    def pattern(self) -> tuple[int, int] | None: ...
 
 
 class Mask(Protocol):
-    """One mask that must be made: of ``source`` ("weight" or "output_gradient") along ``axis``.
-
-    ``every`` is the number of steps between two refreshes, 0 for never again.
-    """
+    """A selection that must be made; ``selection`` says how."""
 
     @property
-    def source(self) -> str: ...
+    def selection(self) -> str: ...
+
+
+class Extra(Protocol):
+    """Work beside products and masks, by ``kind``, every so many steps."""
+
     @property
-    def axis(self) -> str: ...
+    def kind(self) -> str: ...
     @property
     def every(self) -> int: ...
 
 
 class Phase(Protocol):
-    """What holds at one step."""
+    """What holds at one step; ``unstructured`` operands are sparse without a pattern."""
 
     @property
     def rules(self) -> Sequence[Rule]: ...
     @property
     def masks(self) -> Sequence[Mask]: ...
+    @property
+    def extras(self) -> Sequence[Extra]: ...
+    @property
+    def unstructured(self) -> Sequence[object]: ...
 
 
 class Recipe(Protocol):
@@ -92,14 +101,19 @@ class SkipRules:
 
 @dataclass(frozen=True)
 class Applied:
-    """A sparse workload and what was left dense, with why; ``padded`` counts padding elements."""
+    """A sparse workload and what was left dense, with why.
+
+    ``padded_macs`` are multiply-accumulates spent on padding of last groups; ``notes`` say what
+    of the recipe the machine does not do or is not priced.
+    """
 
     workload: Workload
     dense: Mapping[str, str] = field(default_factory=dict[str, str])
     padded_macs: int = 0
+    notes: tuple[str, ...] = ()
 
 
-_STAGE_ROLE = {
+_SIDE = {
     ("ff", "weight"): "right",
     ("ff", "activation"): "left",
     ("bp", "weight"): "right",
@@ -124,30 +138,46 @@ def apply_recipe(
     """The workload of step ``step`` under ``recipe``.
 
     Layers whose reduction has fewer than M elements stay dense, and by default the stem and the
-    classifier too. With ``pregenerate`` the weight layouts are made behind the update, else
-    before each product that uses them.
+    classifier too. Pruned weights are compressed anew after every update, whether their mask is
+    new or not: with ``pregenerate`` right behind it, else before each product that uses them.
     """
     phase = recipe.at(step)
-    sides = {
-        Stage(rule.stage): (_STAGE_ROLE[rule.stage, rule.operand], rule.operand)
-        for rule in phase.rules
-    }
-    choose = pattern if callable(pattern) else lambda _: pattern
+    sides = {Stage(rule.stage): rule for rule in phase.rules}
     excluded = _excluded(workload, skip or SkipRules())
     dense: dict[str, str] = {}
     sparse: dict[int, Product] = {}
     for position, item in enumerate(workload.items):
         if not isinstance(item, Product) or item.stage not in sides or not _prunable(item):
             continue
-        wanted = choose(item)
-        reason = _why_dense(item, wanted, excluded)
+        rule = sides[item.stage]
+        n, m = rule.pattern or _pair(pattern(item) if callable(pattern) else pattern)
+        side = _SIDE[rule.stage, rule.operand]
+        reason = excluded.get(item.name) or _why_dense(item, side, m)
         if reason:
             dense.setdefault(item.name, reason)
-        elif not wanted.is_dense:
-            sparse[position] = item.with_sparsity(sides[item.stage][0], wanted)
-    items = _insert_masks(workload.items, sparse, phase, step, pregenerate)
+        elif n < m:
+            sparse[position] = item.with_sparsity(side, Pattern(n, m))
+    items = _insert_masks(workload.items, sparse, pregenerate)
     padded = sum(p.macs_done - round(p.macs_dense * p.pattern.density) for p in sparse.values())
-    return Applied(replace(workload, items=items), dense, padded)
+    return Applied(replace(workload, items=items), dense, padded, _notes(phase))
+
+
+def _pair(pattern: Pattern) -> tuple[int, int]:
+    return pattern.n, pattern.m
+
+
+def _notes(phase: Phase) -> tuple[str, ...]:
+    """What the machine does not do, or nobody prices."""
+    notes: list[str] = []
+    if phase.unstructured:
+        notes.append("unstructured sparsity: no group to skip by, so it is computed densely")
+    selections = sorted({mask.selection for mask in phase.masks} - {"magnitude"})
+    if selections and phase.rules:
+        names = ", ".join(selections)
+        notes.append(f"masks by {names} are priced as if SORE selected by magnitude")
+    for kind in sorted({extra.kind for extra in phase.extras}):
+        notes.append(f"not priced: {kind}")
+    return tuple(notes)
 
 
 def _prunable(product: Product) -> bool:
@@ -165,41 +195,36 @@ def _excluded(workload: Workload, skip: SkipRules) -> dict[str, str]:
     return excluded
 
 
-def _why_dense(product: Product, pattern: Pattern, excluded: Mapping[str, str]) -> str:
-    if product.name in excluded:
-        return excluded[product.name]
-    if product.reduction_channels < pattern.m:
-        return f"reduction has {product.reduction_channels} channels, fewer than {pattern.m}"
+def _why_dense(product: Product, side: str, m: int) -> str:
+    channels = product.reduction_channels
+    if m > MAX_M:
+        return f"groups of {m} are more than the machine's {MAX_M}"
+    if channels < m:
+        return f"reduction has {channels} channels, fewer than {m}"
+    if side == "left" and product.stage is Stage.WU and product.convolution is not None:
+        return "a window's activations are shared between taps and stay dense"
     return ""
 
 
 def _insert_masks(
-    items: Sequence[Item],
-    sparse: Mapping[int, Product],
-    phase: Phase,
-    step: int,
-    pregenerate: bool,
+    items: Sequence[Item], sparse: Mapping[int, Product], pregenerate: bool
 ) -> tuple[Item, ...]:
     """Rebuild the list with sparse products and mask work in place, dependencies renumbered."""
-    due = [mask for mask in phase.masks if mask.every and step % mask.every == 0]
-    weight_axes = [mask.axis for mask in due if mask.source == "weight"]
-    gradient_due = any(mask.source == "output_gradient" for mask in due)
     patterns = _weight_patterns(sparse)
     rebuilt: list[Item] = []
     moved: dict[int, int] = {}
     for position, item in enumerate(items):
         current: Item = sparse.get(position, item)
         inputs = tuple(moved[source] for source in item.inputs)
-        extra = _masks_before(
-            current, inputs, position in sparse, weight_axes, gradient_due, pregenerate
-        )
-        if extra is not None:
-            rebuilt.append(extra)
-            inputs = (*inputs, len(rebuilt) - 1)
+        if position in sparse and isinstance(current, Product):
+            extra = _mask_before(current, inputs, pregenerate)
+            if extra is not None:
+                rebuilt.append(extra)
+                inputs = (*inputs, len(rebuilt) - 1)
         moved[position] = len(rebuilt)
         rebuilt.append(_with_inputs(current, inputs))
         if isinstance(item, UpdateOp) and pregenerate and item.parameter in patterns:
-            rebuilt += _layouts(item, patterns[item.parameter], weight_axes, len(rebuilt) - 1)
+            rebuilt += _layouts(item, patterns[item.parameter], len(rebuilt) - 1)
     return tuple(rebuilt)
 
 
@@ -217,11 +242,8 @@ def _weight_patterns(sparse: Mapping[int, Product]) -> dict[str, dict[str, Patte
     return found
 
 
-def _layouts(
-    update: UpdateOp, patterns: Mapping[str, Pattern], axes: Sequence[str], position: int
-) -> list[Item]:
-    """Layouts to pre-generate; a mask along both axes ("both") makes both from one selection."""
-    wanted = [axis for axis in ("k", "o") if axis in patterns and (axis in axes or "both" in axes)]
+def _layouts(update: UpdateOp, patterns: Mapping[str, Pattern], position: int) -> list[Item]:
+    """The compressed layouts of an updated weight that products of the next step will read."""
     return [
         MaskWork(
             name=f"{update.name}:{axis}",
@@ -232,37 +254,31 @@ def _layouts(
             source="weight",
             inputs=(position,),
         )
-        for axis in wanted
+        for axis in ("k", "o")
+        if axis in patterns
     ]
 
 
-def _masks_before(
-    item: Item,
-    inputs: tuple[int, ...],
-    is_sparse: bool,
-    weight_axes: Sequence[str],
-    gradient_due: bool,
-    pregenerate: bool,
-) -> MaskWork | None:
+def _mask_before(product: Product, inputs: tuple[int, ...], pregenerate: bool) -> MaskWork | None:
     """SORE work on the path of a product: gradients always, weights unless pre-generated."""
-    if not is_sparse or not isinstance(item, Product):
-        return None
-    if item.sparse_operand == "left" and gradient_due and item.stage is Stage.BP:
+    operand = product.left if product.sparse_operand == "left" else product.right
+    if operand.role is Role.WEIGHT:
+        if pregenerate:
+            return None
+        axis = "k" if product.stage is Stage.FF else "o"
         return MaskWork(
-            f"{item.name}:dy", "", item.left.elements, item.pattern, "o", "gradient", 1, inputs
-        )
-    axis = "k" if item.stage is Stage.FF else "o"
-    refreshed = axis in weight_axes or "both" in weight_axes
-    if item.sparse_operand == "right" and refreshed and not pregenerate:
-        return MaskWork(
-            f"{item.name}:{axis}",
-            item.right.parameter,
-            item.right.elements,
-            item.pattern,
+            f"{product.name}:{axis}",
+            operand.parameter,
+            operand.elements,
+            product.pattern,
             axis,
             "weight",
         )
-    return None
+    axis = "t" if product.stage is Stage.WU else "o"
+    source = "gradient" if operand.role is Role.GRADIENT else "activation"
+    return MaskWork(
+        f"{product.name}:{axis}", "", operand.elements, product.pattern, axis, source, 1, inputs
+    )
 
 
 def summarize_dense(dense: Mapping[str, str]) -> str:

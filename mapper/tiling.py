@@ -133,7 +133,7 @@ def matmul_of(
         k * taps,
         columns,
         problem.pattern,
-        ceil_div(k, problem.pattern.m) * taps,
+        problem.groups(k, taps),
         batch,
         tiling.swapped,
         interleaved=switches.interleave,

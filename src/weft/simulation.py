@@ -188,7 +188,7 @@ def _header(
     from weft.mapper.sparsify import summarize_dense
     from weft.pricing import Header
 
-    notes = [*workload.notes]
+    notes = [*workload.notes, *first.notes]
     if first.dense:
         notes.append(summarize_dense(first.dense))
     if first.padded_macs:
@@ -252,12 +252,12 @@ def _distinct_steps(
 
 
 def _step_kinds(recipe: Recipe, steps: int) -> Iterable[tuple[int, int]]:
-    """(a step of each kind, how many there are): steps with the same rules and masks due."""
+    """(a step of each kind, how many there are): steps with the same rules and extra work."""
     kinds: dict[object, tuple[int, int]] = {}
     for step in range(steps):
         phase = recipe.at(step)
-        due = tuple(mask for mask in phase.masks if mask.every and step % mask.every == 0)
-        key = (tuple(phase.rules), due)
+        extras = tuple(extra.kind for extra in phase.extras if step % extra.every == 0)
+        key = (tuple(phase.rules), bool(phase.unstructured), extras)
         first, count = kinds.get(key, (step, 0))
         kinds[key] = (first, count + 1)
     return kinds.values()
@@ -285,9 +285,10 @@ def _recipe(
         if patterns is None:
             raise ValueError("recipe from-weights needs a model whose real weights carry zeros")
         return _FROM_WEIGHTS, patterns
-    recipe = find_recipe(settings.recipe)
     pattern = Pattern.parse(settings.pattern) if settings.pattern else DENSE
-    if recipe.at(0).rules and pattern.is_dense:
+    pair = None if pattern.is_dense else (pattern.n, pattern.m)
+    recipe = find_recipe(settings.recipe).bind(pair, settings.steps)
+    if pair is None and any(rule.pattern is None for rule in recipe.at(0).rules):
         raise ValueError(f"recipe {recipe.name} needs --pattern N:M with N < M, for example 2:8")
     return recipe, pattern
 
@@ -296,17 +297,20 @@ def _recipe(
 class _WeightRule:
     stage: str
     operand: str = "weight"
+    pattern: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
 class _FixedPhase:
     rules: tuple[_WeightRule, ...]
     masks: tuple[Any, ...] = ()
+    extras: tuple[Any, ...] = ()
+    unstructured: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
 class _FromWeights:
-    """A fixed mask: what the weights show in either direction, no mask is ever made."""
+    """A fixed mask: what the weights show in either direction; only their packing is work."""
 
     name: str = "from-weights"
 

@@ -64,8 +64,6 @@ def matrices(draw: st.DrawFn) -> Product:
         draw(st.sampled_from([1, 1, 2, 6])),
     )
     pattern = draw(PATTERNS)
-    if found.stage is Stage.WU:
-        return found
     return found.with_sparsity(draw(st.sampled_from(["left", "right"])), pattern)
 
 
@@ -96,4 +94,4 @@ def convolutions(draw: st.DrawFn) -> Product:
         Stage.WU: (channels * taps, pixels, filters),
     }[stage]
     found = product(stage, *sizes, batch=groups, convolution=geometry)
-    return found if stage is Stage.WU else found.with_sparsity("right", draw(PATTERNS))
+    return found.with_sparsity("right", draw(PATTERNS))

@@ -147,7 +147,32 @@ def test_sdgp_prunes_the_gradient_before_the_backward_product() -> None:
     assert (mask.source, mask.elements) == ("gradient", 32 * 64)
 
 
-def test_transposable_masks_are_refreshed_every_forty_steps() -> None:
-    assert len(masks("transposable", step=0)) == 2
-    assert masks("transposable", step=1) == []
-    assert len(masks("transposable", step=40)) == 2
+@pytest.mark.parametrize("step", [0, 1, 40])
+def test_weights_are_packed_again_after_every_update(step: int) -> None:
+    assert [mask.axis for mask in masks("transposable", step=step)] == ["k", "o"]
+
+
+def test_gradients_pruned_along_tokens_shorten_the_weight_gradient() -> None:
+    recipe = RECIPES["fst"].bind((2, 4), 600)
+    applied = apply_recipe(workload(), recipe, Pattern(2, 4))
+    (product,) = [p for p in applied.workload.products if p.stage is Stage.WU and p.sparse_operand]
+    assert (product.sparse_operand, product.macs_done) == ("right", product.macs_dense // 2)
+    late = apply_recipe(workload(), recipe, Pattern(2, 4), step=599)
+    assert not any(item.sparse_operand for item in late.workload.products)
+
+
+def test_what_the_machine_cannot_skip_is_dense_and_said() -> None:
+    applied = apply_recipe(workload(), RECIPES["gmp"].bind((2, 8), 1000), PATTERN, step=999)
+    assert applied.workload.macs_done == applied.workload.macs_dense
+    assert any("unstructured" in note for note in applied.notes)
+    wide = apply_recipe(workload(), RECIPES["pgf-geometric"].bind((2, 8), 1000), PATTERN)
+    assert wide.dense["body"] == "groups of 64 are more than the machine's 16"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_applies_at_every_part_of_its_schedule(name: str) -> None:
+    recipe = RECIPES[name].bind((2, 8), 1000)
+    for step in (0, 1, 40, 333, 700, 999):
+        applied = apply_recipe(workload(), recipe, PATTERN, step=step)
+        for position, item in enumerate(applied.workload.items):
+            assert all(source < position for source in item.inputs)
