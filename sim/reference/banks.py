@@ -6,7 +6,8 @@ How a buffer's bytes are laid out, lowest address first:
 * ``right``: FP16 values, word a of array column c at (a cols + c) 2. ``right_index0`` ... ``3``
   hold one bit of every index each, bit (a cols + c) of the plane.
 * ``output``: FP32 sums, word a of array column c at (a cols + c) 4.
-* ``vector_in``, ``vector_out``: see ``weft.sim.reference.update``.
+* ``vector_in``, ``vector_half_in``, ``vector_out``, ``vector_half_out``: FP32 and FP16, see
+  ``weft.sim.reference.update``.
 * ``mask_in``: halves in the order of SORE's words; ``mask_out``: kept values, slot by slot, one per
   lane; ``mask_index0`` ... ``3``: bit planes of their indices.
 """
@@ -75,8 +76,7 @@ def _bank_bytes(machine: Machine) -> dict[str, int]:
         "left": sizes.left_bytes,
         "right": sizes.right_bytes,
         "output": sizes.output_bytes,
-        "vector_in": sizes.vector_bytes,
-        "vector_out": sizes.vector_bytes,
+        **{f"vector_{part}": sizes.vector_bytes for part in ("in", "out", "half_in", "half_out")},
         "mask_in": whole_slots,
         "mask_out": whole_slots,
         **planes,
@@ -84,8 +84,8 @@ def _bank_bytes(machine: Machine) -> dict[str, int]:
 
 
 def buffer_name(transfer: Transfer, queue: Queue) -> str:
-    """The bank memory that a transfer moves: "vector" and "mask" name two, by direction."""
-    if transfer.buffer in ("vector", "mask"):
+    """The bank memory that a transfer moves: "vector", "vector_half" and "mask" name two each."""
+    if transfer.buffer in ("vector", "vector_half", "mask"):
         return f"{transfer.buffer}_{'in' if queue is Queue.LOAD else 'out'}"
     return transfer.buffer
 
@@ -94,6 +94,8 @@ def bank_group(name: str) -> str:
     """The buffer whose tokens choose the bank: index planes go with their values."""
     if name.startswith("right_index"):
         return "right"
+    if name.startswith("vector_half_"):
+        return name.replace("half_", "")
     return "mask_out" if name.startswith("mask_index") else name
 
 

@@ -26,10 +26,11 @@ from weft.sim.program import (
     Update,
     Vector,
 )
-from weft.sim.reference.banks import Bytes, PlaceError, Store
+from weft.sim.reference.banks import Bytes, Store
 from weft.sim.reference.bind import Bound, bind
 from weft.sim.reference.product import multiply
 from weft.sim.reference.reduce import reduce
+from weft.sim.reference.update import apply_vector, update
 from weft.sim.timing import Duration, duration
 
 __all__ = ["DeadlockError", "Run", "Span", "run_program"]
@@ -71,9 +72,11 @@ def apply(store: Store, bound: Bound) -> None:
             multiply(store, bound, work)
         case Reduce():
             from_wuve = Channel.VOUT_TO_SORE in bound.instruction.waits
-            reduce(store, bound, work, "vector_out" if from_wuve else "mask_in")
-        case Update() | Vector():
-            raise PlaceError(f"{type(work).__name__} has no values yet")
+            reduce(store, bound, work, "vector_half_out" if from_wuve else "mask_in")
+        case Update():
+            update(store, bound, work)
+        case Vector():
+            apply_vector(store, bound, work)
         case Sync():
             pass
 

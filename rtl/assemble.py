@@ -1,0 +1,348 @@
+"""A Program becomes words: one stream of 256-bit words per queue.
+
+Bits of a word; addresses on chip count the words or beats that the unit's port has:
+
+    all        0   3  kind: 0 END, 1 SYNC, 2 TRANSFER, 3 MATMUL, 4 REDUCE, 5 UPDATE, 6 VECTOR
+               3   1  first word of its instruction (its start is traced)
+               4   1  last word of its instruction (its finish is traced)
+               5  19  channels that it takes a token from, by their number in sim/program.py
+              24  19  channels that it gives a token to
+    TRANSFER  48  40  byte address of the first run
+              88  32  bytes from run to run
+             120  20  runs
+             140  20  beats of a run
+             160   8  bytes in a run's last beat (0: all); store only
+             168   4  buffer; load: 0 left, 1 right, 2 to 5 right index planes, 6 mask, 7 vector,
+                      8 vector half; store: 0 output, 1 vector, 2 mask, 3 to 6 mask index planes,
+                      7 vector half
+             172  24  first beat in the buffer, bank included
+             196  24  beats from run to run in the buffer
+             220   1  FP32 to FP16; a beat in the buffer is then two beats wide; store only
+             221  11  contiguous beats of a run (0: all); store only
+             232  24  beats from one contiguous part to the next; store only
+    MATMUL    48   1  weight stationary
+              49   1  accumulate
+              50   5  N
+              55   5  M
+              60   3  log2 of the groups in a left word
+              64  16  steps
+              80  16  vectors
+              96  16  row passes
+             112  16  column passes
+             128  16  left words between row passes
+             144  24  first left word, right word and output word (24 bits each)
+             216   4  index planes in use
+    REDUCE    48  24  rounds
+              72   5  M
+              77   4  N
+              81   1  groups run across rows
+              84  16  words of a row
+             100   1  source: 0 mask bank, 1 FP16 weights in the vector output bank
+             104  24  first source word
+             128  24  first slot
+    UPDATE    48  24  rounds
+    and       72   8  passes, cycles per round
+    VECTOR    80   1  vector op
+              81   2  which: 0 copy, 1 relu, 2 add, 3 multiply
+              83   1  no momentum
+              84   4  input bank, output bank (4 bits each)
+              96  32  FP32 weight decay, momentum and learning rate (32 bits each)
+
+A transfer of several (count, bytes) runs is one word for each; they follow each other without a
+gap, so their beats add up as the closed form says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from weft.rtl.matmul import fields
+from weft.rtl.parameters import bank_words
+from weft.sim.machine import Machine
+from weft.sim.program import Channel, Matmul, Program, Queue, Reduce, Sync, Transfer, Update, Vector
+from weft.sim.reference.bind import Bound, bind
+from weft.sim.reference.update import VECTOR_OPS
+from weft.sim.timing import UPDATE_PASSES, ceil_div
+
+__all__ = ["AssembleError", "Assembled", "assemble"]
+
+END, SYNC, TRANSFER, MATMUL, REDUCE, UPDATE, VECTOR = range(7)
+
+_LOAD_BUFFERS = {"left": 0, "right": 1, "mask": 6, "vector": 7, "vector_half": 8}
+_LOAD_BUFFERS |= {f"right_index{bit}": 2 + bit for bit in range(4)}
+_STORE_BUFFERS = {"output": 0, "vector": 1, "mask": 2, "vector_half": 7}
+_STORE_BUFFERS |= {f"mask_index{bit}": 3 + bit for bit in range(4)}
+
+
+class AssembleError(ValueError):
+    """A program that the Verilog cannot run: what is wrong with which instruction."""
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """Words per queue, END included, and the tokens that each channel starts with."""
+
+    words: tuple[tuple[int, ...], ...]
+    tokens: tuple[int, ...]
+
+
+def pack(parts: Mapping[tuple[int, int], int]) -> int:
+    """A word from values by (first bit, bits).
+
+    Raises:
+        AssembleError: a value that does not fit its field.
+    """
+    word = 0
+    for (first, bits), value in parts.items():
+        if not 0 <= value < 1 << bits:
+            raise AssembleError(f"{value} does not fit the {bits} bits from bit {first}")
+        word |= value << first
+    return word
+
+
+def _mask(channels: tuple[Channel, ...]) -> int:
+    if len(set(channels)) != len(channels):
+        raise AssembleError(f"a channel appears twice in {[c.name for c in channels]}")
+    return sum(1 << channel for channel in channels)
+
+
+def _whole(value: int, unit: int, what: str) -> int:
+    if value % unit:
+        raise AssembleError(f"{what} = {value} is no multiple of {unit}")
+    return value // unit
+
+
+@dataclass(frozen=True)
+class _Assembler:
+    machine: Machine
+    tensors: Mapping[str, int]
+
+    def words(self, bound: Bound) -> list[int]:
+        """The words of one instruction."""
+        work = bound.instruction.work
+        match work:
+            case Transfer():
+                bodies = self._transfer(bound, work)
+            case Matmul():
+                bodies = [self._matmul(bound, work)]
+            case Reduce():
+                bodies = [self._reduce(bound, work)]
+            case Sync() if bound.instruction.queue is not Queue.LOAD:
+                bodies = [SYNC]
+            case Sync():
+                raise AssembleError("a sync in the load queue would overtake loads under way")
+            case Update():
+                bodies = [self._update(bound, work)]
+            case Vector():
+                bodies = [self._vector(bound, work)]
+        last = len(bodies) - 1
+        return [
+            body
+            | pack(
+                {
+                    (3, 1): int(index == 0),
+                    (4, 1): int(index == last),
+                    (5, 19): _mask(bound.instruction.waits) if index == 0 else 0,
+                    (24, 19): _mask(bound.instruction.signals) if index == last else 0,
+                }
+            )
+            for index, body in enumerate(bodies)
+        ]
+
+    def _transfer(self, bound: Bound, work: Transfer) -> list[int]:
+        load = bound.instruction.queue is Queue.LOAD
+        memory = self.machine.memory
+        width = memory.read_bytes_per_cycle if load else memory.write_bytes_per_cycle
+        numbers = _LOAD_BUFFERS if load else _STORE_BUFFERS
+        if work.buffer not in numbers:
+            raise AssembleError(f"unknown buffer {work.buffer!r}; known: {', '.join(numbers)}")
+        if load and work.chunk:
+            raise AssembleError("the load unit fills contiguous runs; chunk must be 0")
+        narrow = work.buffer == "output" and not work.wide
+        unit = 2 * width if narrow else width
+        if work.tensor not in self.tensors:
+            raise AssembleError(f"unknown tensor {work.tensor!r}")
+        address = self.tensors[work.tensor] + bound.address
+        place = self._bank_start(bound, work, load) + work.offset
+        words: list[int] = []
+        for count, size in work.runs:
+            beats = ceil_div(size, width)
+            stride = work.bank_stride or beats * unit
+            _whole(address, width, f"address of {work.tensor}")
+            if count > 1:
+                _whole(work.run_stride, width, "run_stride")
+            words.append(
+                pack(
+                    {
+                        (0, 3): TRANSFER,
+                        (48, 40): address,
+                        (88, 32): work.run_stride if count > 1 else 0,
+                        (120, 20): count,
+                        (140, 20): beats,
+                        (160, 8): size % width,
+                        (168, 4): numbers[work.buffer],
+                        (172, 24): _whole(place, unit, "offset"),
+                        (196, 24): _whole(stride, unit, "bank_stride") % (1 << 24),
+                        (220, 1): int(narrow),
+                        (221, 11): _whole(work.chunk, unit, "chunk"),
+                        (232, 24): _whole(work.chunk_stride, unit, "chunk_stride") % (1 << 24),
+                    }
+                )
+            )
+            address += count * work.run_stride
+            place += count * stride
+        return words
+
+    def _bank_start(self, bound: Bound, work: Transfer, load: bool) -> int:
+        """First byte of the bank in its buffer."""
+        array, lanes, words = self.machine.array, self.machine.sore.lanes, bank_words(self.machine)
+        if work.buffer.startswith("right_index"):
+            return bound.banks.get("right", 0) * words["right"] * array.cols // 8
+        if work.buffer.startswith("mask_index"):
+            return bound.banks.get("mask_out", 0) * words["mask"] * lanes // 8
+        way = "in" if load else "out"
+        group, size = {
+            "left": ("left", words["left"] * array.rows * 32),
+            "right": ("right", words["right"] * array.cols * 2),
+            "output": ("output", words["output"] * array.cols * 4),
+            "mask": (f"mask_{way}", words["mask"] * lanes * 2),
+            "vector": (f"vector_{way}", words["vector"] * self.machine.wuve.lanes * 4),
+            "vector_half": (f"vector_{way}", words["vector"] * self.machine.wuve.lanes * 4),
+        }[work.buffer]
+        return bound.banks.get(group, 0) * size
+
+    def _matmul(self, bound: Bound, work: Matmul) -> int:
+        if work.batch != 1:
+            raise AssembleError(f"a matmul of {work.batch} tiles; the Verilog runs one at a time")
+        if not work.interleaved:
+            raise AssembleError("a matmul without interleave mapping has no Verilog")
+        words = bank_words(self.machine)
+        shape = fields(work, self.machine.array)
+        self._check_fits(work, shape, words)
+        first = {name: bound.banks.get(name, 0) * words[name] for name in words}
+        bits = work.pattern.index_bits
+        return pack(
+            {
+                (0, 3): MATMUL,
+                (48, 1): shape["weight_stationary"],
+                (49, 1): shape["accumulate"],
+                (50, 5): shape["n_keep"],
+                (55, 5): shape["m_group"],
+                (60, 3): shape["group_shift"],
+                (64, 16): shape["steps"],
+                (80, 16): shape["vectors"],
+                (96, 16): shape["row_passes"],
+                (112, 16): shape["column_passes"],
+                (128, 16): shape["left_step"],
+                (144, 24): first["left"],
+                (168, 24): first["right"],
+                (192, 24): first["output"],
+                (216, 4): (1 << bits) - 1,
+            }
+        )
+
+    def _check_fits(self, work: Matmul, shape: dict[str, int], words: dict[str, int]) -> None:
+        array = self.machine.array
+        passes = shape["row_passes"] * shape["column_passes"]
+        if shape["weight_stationary"]:
+            right = passes * array.rows * shape["n_keep"]
+            output = shape["column_passes"] * shape["vectors"]
+        else:
+            right = shape["column_passes"] * shape["steps"] * array.interleave
+            output = passes * array.rows * array.interleave
+        used = {"left": shape["row_passes"] * shape["left_step"], "right": right, "output": output}
+        for name, count in used.items():
+            if count > words[name]:
+                raise AssembleError(
+                    f"a matmul of {work.rows} x {work.depth} x {work.columns} needs {count} words "
+                    f"of the {name} bank; {self.machine.name} has {words[name]}"
+                )
+
+    def _reduce(self, bound: Bound, work: Reduce) -> int:
+        lanes, words = self.machine.sore.lanes, bank_words(self.machine)
+        from_wuve = Channel.VOUT_TO_SORE in bound.instruction.waits
+        source = "vector_out" if from_wuve else "mask_in"
+        words_of_source = words["mask"]
+        if from_wuve:
+            words_of_source = words["vector"] * self.machine.wuve.lanes * 2 // lanes
+        return pack(
+            {
+                (0, 3): REDUCE,
+                (48, 24): ceil_div(work.groups, lanes),
+                (72, 5): work.pattern.m,
+                (77, 4): work.pattern.n,
+                (81, 1): int(work.across > 0),
+                (84, 16): _whole(work.across, lanes, "across"),
+                (100, 1): int(from_wuve),
+                (104, 24): bound.banks.get(source, 0) * words_of_source,
+                (128, 24): bound.banks.get("mask_out", 0) * words["mask"],
+            }
+        )
+
+    def _update(self, bound: Bound, work: Update) -> int:
+        if work.optimizer not in ("sgd", "sgd-momentum"):
+            raise AssembleError(f"optimizer {work.optimizer!r} has no Verilog")
+        if len(work.constants) != 3:
+            raise AssembleError("an update needs learning rate, momentum and weight decay")
+        rate, momentum, decay = (_float_bits(constant) for constant in work.constants)
+        plain = work.optimizer == "sgd"
+        rounds = self._rounds(work.elements, 1 if plain else 2)
+        return self._lanes(bound, rounds, UPDATE_PASSES[work.optimizer]) | pack(
+            {
+                (0, 3): UPDATE,
+                (83, 1): int(plain),
+                (96, 32): decay,
+                (128, 32): momentum,
+                (160, 32): rate,
+            }
+        )
+
+    def _vector(self, bound: Bound, work: Vector) -> int:
+        if work.op not in VECTOR_OPS:
+            raise AssembleError(f"vector op {work.op!r} has no Verilog")
+        op = VECTOR_OPS.index(work.op)
+        rounds = self._rounds(work.elements, 1)
+        return self._lanes(bound, rounds, work.passes) | pack(
+            {(0, 3): VECTOR, (80, 1): 1, (81, 2): op}
+        )
+
+    def _rounds(self, elements: int, words: int) -> int:
+        """Rounds of ``elements``, of which each needs so many words of a vector bank."""
+        rounds = ceil_div(elements, self.machine.wuve.lanes)
+        held = bank_words(self.machine)["vector"]
+        if rounds * words > held:
+            raise AssembleError(f"{elements} elements need {rounds * words} of {held} vector words")
+        return rounds
+
+    def _lanes(self, bound: Bound, rounds: int, passes: int) -> int:
+        return pack(
+            {
+                (48, 24): rounds,
+                (72, 8): passes,
+                (84, 4): bound.banks.get("vector_in", 0),
+                (88, 4): bound.banks.get("vector_out", 0),
+            }
+        )
+
+
+def _float_bits(value: float) -> int:
+    return int(np.array(value, np.float32).view(np.uint32))
+
+
+def assemble(program: Program, machine: Machine, tensors: Mapping[str, int]) -> Assembled:
+    """Words of every queue for ``program`` with its tensors at these byte addresses.
+
+    Raises:
+        AssembleError: what the Verilog cannot run, with the reason.
+    """
+    assembler = _Assembler(machine, tensors)
+    words: list[list[int]] = [[] for _ in Queue]
+    for bound in bind(program):
+        words[bound.instruction.queue] += assembler.words(bound)
+    tokens = [0] * len(Channel)
+    for channel, count in program.tokens:
+        tokens[channel] += count
+    return Assembled(tuple((*stream, END) for stream in words), tuple(tokens))

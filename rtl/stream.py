@@ -1,0 +1,256 @@
+"""Streams through WUVE and SORE, with everything that the machine needs to run them for real.
+
+An update reads weights, velocities (FP32) and gradients (FP16) chunk by chunk, writes them back
+with an FP16 copy, and SORE prunes the copy on its way. Kept values lie chunk by chunk, slot by
+slot; their index planes likewise, one plane after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weft.rtl.product import Case
+from weft.sim.machine import Machine
+from weft.sim.pattern import Pattern
+from weft.sim.program import (
+    Channel,
+    Instruction,
+    Loop,
+    Node,
+    Program,
+    Queue,
+    Reduce,
+    Segment,
+    Transfer,
+    Update,
+    Vector,
+)
+from weft.sim.timing import ceil_div
+
+__all__ = ["Mask", "image_of", "mask_case", "update_case", "vector_case"]
+
+Bytes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Mask:
+    """One layout to make: the pattern, and the row length where groups run across rows."""
+
+    pattern: Pattern
+    across: int = 0
+
+
+@dataclass
+class _Layout:
+    """Tensors one after the other, each on a page of its own."""
+
+    parts: list[Bytes] = field(default_factory=list[Bytes])
+    tensors: dict[str, int] = field(default_factory=dict[str, int])
+    end: int = 0
+
+    def add(self, name: str, image: Bytes) -> None:
+        """Place a tensor."""
+        padded = np.zeros(ceil_div(max(1, image.size), 4096) * 4096, np.uint8)
+        padded[: image.size] = image
+        self.tensors[name] = self.end
+        self.parts.append(padded)
+        self.end += padded.size
+
+    def case(self, name: str, body: Sequence[Node], machine: Machine) -> Case:
+        """The whole case; nothing is expected beyond what the reference says."""
+        channels = (
+            Channel.VIN_FREE,
+            Channel.VOUT_FREE,
+            Channel.VOUT_FROM_SORE,
+            Channel.MASK_IN_FREE,
+            Channel.MASK_OUT_FREE,
+        )
+        tokens = tuple((channel, machine.buffers.banks) for channel in channels)
+        program = Program((Segment(name, tuple(body)),), tokens)
+        return Case(name, program, np.concatenate(self.parts), self.tensors, None)
+
+
+def image_of(case: Case, memory: Bytes, name: str, size: int) -> Bytes:
+    """The first ``size`` bytes of a tensor in ``memory``."""
+    first = case.tensors[name]
+    return memory[first : first + size]
+
+
+def _move(name: str, buffer: str, size: int, pitch: int, offset: int = 0) -> Transfer:
+    """One run of a chunk; ``pitch`` bytes from chunk to chunk."""
+    return Transfer(((1, size),), buffer, name, loop_strides=(pitch,), offset=offset)
+
+
+def _chain(
+    queue: Queue, works: Sequence[Transfer], waits: Channel, signals: Channel
+) -> list[Instruction]:
+    """Transfers of which the first waits and the last signals."""
+    last = len(works) - 1
+    return [
+        Instruction(queue, work, (waits,) if i == 0 else (), (signals,) if i == last else ())
+        for i, work in enumerate(works)
+    ]
+
+
+def _pitch(machine: Machine, size: int) -> int:
+    beat = max(machine.memory.read_bytes_per_cycle, machine.memory.write_bytes_per_cycle)
+    return ceil_div(size, beat) * beat
+
+
+def _mask_stores(machine: Machine, mask: Mask, name: str, elements: int) -> list[Transfer]:
+    """Stores of what SORE makes of a chunk of ``elements``."""
+    lanes, pattern = machine.sore.lanes, mask.pattern
+    slots = ceil_div(pattern.groups(elements), lanes) * pattern.n
+    plane = _pitch(machine, slots * lanes // 8)
+    planes = pattern.index_bits
+    works = [_move(name, "mask", slots * lanes * 2, slots * lanes * 2)]
+    for bit in range(planes):
+        works.append(
+            Transfer(
+                ((1, slots * lanes // 8),),
+                f"mask_index{bit}",
+                f"{name} planes",
+                base=bit * plane,
+                loop_strides=(planes * plane,),
+            )
+        )
+    return works
+
+
+def _mask_tensors(
+    layout: _Layout, machine: Machine, mask: Mask, name: str, chunk: int, count: int
+) -> None:
+    lanes, pattern = machine.sore.lanes, mask.pattern
+    slots = ceil_div(pattern.groups(chunk), lanes) * pattern.n
+    plane = _pitch(machine, slots * lanes // 8)
+    layout.add(name, np.zeros(count * slots * lanes * 2, np.uint8))
+    layout.add(f"{name} planes", np.zeros(count * pattern.index_bits * plane, np.uint8))
+
+
+def update_case(
+    name: str,
+    machine: Machine,
+    weight: NDArray[np.float32],
+    velocity: NDArray[np.float32],
+    gradient: NDArray[np.float16],
+    chunk: int,
+    work: Update,
+    masks: Sequence[Mask] = (),
+) -> Case:
+    """An optimizer step in chunks of ``chunk`` elements, of which the weights are whole ones.
+
+    Tensors after it: "weight", "velocity", "half", and "kept0", "kept0 planes" ... of the masks.
+    """
+    count, rest = divmod(weight.size, chunk)
+    if rest:
+        raise ValueError(f"{weight.size} elements are no whole chunks of {chunk}")
+    layout = _Layout()
+    layout.add("weight", weight.view(np.uint8))
+    layout.add("velocity", velocity.view(np.uint8))
+    layout.add("gradient", gradient.view(np.uint8))
+    layout.add("half", np.zeros(2 * weight.size, np.uint8))
+    carries = work.optimizer == "sgd-momentum"
+    wide, thin = 4 * chunk, 2 * chunk
+    state = [("weight", 0), *([("velocity", wide)] if carries else [])]
+
+    def states() -> list[Transfer]:
+        return [_move(tensor, "vector", wide, wide, offset) for tensor, offset in state]
+
+    loads = [*states(), _move("gradient", "vector_half", thin, thin)]
+    stores = [*states(), _move("half", "vector_half", thin, thin)]
+    waits, signals = [Channel.VIN_FULL, Channel.VOUT_FREE], [Channel.VIN_FREE, Channel.VOUT_FULL]
+    if masks:
+        waits.append(Channel.VOUT_FROM_SORE)
+        signals.append(Channel.VOUT_TO_SORE)
+    body: list[Node] = [
+        *_chain(Queue.LOAD, loads, Channel.VIN_FREE, Channel.VIN_FULL),
+        Instruction(
+            Queue.WUVE,
+            Update(chunk, work.optimizer, work.constants),
+            tuple(waits),
+            tuple(signals),
+        ),
+        *_chain(Queue.STORE, stores, Channel.VOUT_FULL, Channel.VOUT_FREE),
+    ]
+    for index, mask in enumerate(masks):
+        _mask_tensors(layout, machine, mask, f"kept{index}", chunk, count)
+        take = (Channel.VOUT_TO_SORE,) if index == 0 else ()
+        give = (Channel.VOUT_FROM_SORE,) if index == len(masks) - 1 else ()
+        reduce = Reduce(mask.pattern.groups(chunk), mask.pattern, mask.across)
+        body.append(
+            Instruction(
+                Queue.SORE, reduce, (*take, Channel.MASK_OUT_FREE), (*give, Channel.MASK_OUT_FULL)
+            )
+        )
+        works = _mask_stores(machine, mask, f"kept{index}", chunk)
+        body += _chain(Queue.STORE, works, Channel.MASK_OUT_FULL, Channel.MASK_OUT_FREE)
+    return layout.case(name, [Loop(count, tuple(body))], machine)
+
+
+def mask_case(
+    name: str, machine: Machine, values: NDArray[np.float16], chunk: int, mask: Mask
+) -> Case:
+    """Prune a dense tensor that lies in memory; tensors after it: "kept", "kept planes"."""
+    count, rest = divmod(values.size, chunk)
+    if rest:
+        raise ValueError(f"{values.size} elements are no whole chunks of {chunk}")
+    layout = _Layout()
+    layout.add("dense", values.view(np.uint8))
+    _mask_tensors(layout, machine, mask, "kept", chunk, count)
+    load = _move("dense", "mask", 2 * chunk, 2 * chunk)
+    body: list[Node] = [
+        Instruction(Queue.LOAD, load, (Channel.MASK_IN_FREE,), (Channel.MASK_IN_FULL,)),
+        Instruction(
+            Queue.SORE,
+            Reduce(mask.pattern.groups(chunk), mask.pattern, mask.across),
+            (Channel.MASK_IN_FULL, Channel.MASK_OUT_FREE),
+            (Channel.MASK_IN_FREE, Channel.MASK_OUT_FULL),
+        ),
+        *_chain(
+            Queue.STORE,
+            _mask_stores(machine, mask, "kept", chunk),
+            Channel.MASK_OUT_FULL,
+            Channel.MASK_OUT_FREE,
+        ),
+    ]
+    return layout.case(name, [Loop(count, tuple(body))], machine)
+
+
+def vector_case(
+    name: str, machine: Machine, operands: Sequence[NDArray[np.float16]], chunk: int, work: Vector
+) -> Case:
+    """A vector op on one or two tensors of equal size; the tensor after it: "result"."""
+    size, lanes = operands[0].size, machine.wuve.lanes
+    count, rest = divmod(size, chunk)
+    if rest or chunk % lanes:
+        raise ValueError(f"{size} elements are no whole chunks of {chunk}, or those no rounds")
+    pairs = np.stack([operand.reshape(-1, lanes) for operand in operands], axis=1)
+    layout = _Layout()
+    layout.add("operands", np.ascontiguousarray(pairs).reshape(-1).view(np.uint8))
+    layout.add("result", np.zeros(2 * size, np.uint8))
+    read = 2 * chunk * len(operands)
+    body: list[Node] = [
+        Instruction(
+            Queue.LOAD,
+            _move("operands", "vector_half", read, read),
+            (Channel.VIN_FREE,),
+            (Channel.VIN_FULL,),
+        ),
+        Instruction(
+            Queue.WUVE,
+            Vector(chunk, work.passes, work.op),
+            (Channel.VIN_FULL, Channel.VOUT_FREE),
+            (Channel.VIN_FREE, Channel.VOUT_FULL),
+        ),
+        Instruction(
+            Queue.STORE,
+            _move("result", "vector_half", 2 * chunk, 2 * chunk),
+            (Channel.VOUT_FULL,),
+            (Channel.VOUT_FREE,),
+        ),
+    ]
+    return layout.case(name, [Loop(count, tuple(body))], machine)

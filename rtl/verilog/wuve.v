@@ -1,0 +1,158 @@
+// wuve: WUVE, the weight-update vector engine: LANES elements per round, `passes` cycles per round.
+//
+// An update reads a word of weights, then one of velocities, and beside the first a half-word of
+// gradients; a vector op reads one half-word (copy, relu) or two that lie together (add, multiply).
+// Results are written in the order in which rounds began. `done` is high in cycle
+// rounds passes + PIPELINE_CYCLES - 1 after `start`.
+//
+// LANES            a power of two, at least 2
+// PIPELINE_CYCLES  at least 2 LM + 3 LA + 6
+// LM, LA           stages of multipliers and adders
+module wuve #(
+    parameter LANES = 4,
+    parameter PIPELINE_CYCLES = 32,
+    parameter LM = 2,
+    parameter LA = 4
+) (
+    input  wire                clk,
+    input  wire                rst,
+    input  wire                start,
+    input  wire [        23:0] rounds,        // at least 1
+    input  wire [         7:0] passes,        // at least 1; an update needs 2
+    input  wire                vector,
+    input  wire [         1:0] op,
+    input  wire                plain,
+    input  wire [        31:0] decay,
+    input  wire [        31:0] momentum,
+    input  wire [        31:0] rate,
+    output wire                done,
+
+    output wire [        23:0] word_address,  // FP32 words; data one cycle later
+    input  wire [32*LANES-1:0] word_data,
+    output wire [        23:0] half_address,  // FP16 words of 2 LANES; data one cycle later
+    input  wire [32*LANES-1:0] half_data,
+
+    output wire                word_write,
+    output wire [        23:0] word_write_address,
+    output wire [32*LANES-1:0] word_write_data,
+    output wire                half_write,    // FP16 words of LANES
+    output wire [        23:0] half_write_address,
+    output wire [16*LANES-1:0] half_write_data
+);
+    localparam LATENCY = 2 * LM + 3 * LA;
+
+    // The instruction, held until it is done.
+    reg [23:0] all_rounds;
+    reg [ 7:0] all_passes;
+    reg        is_vector, is_plain;
+    reg [ 1:0] is_op;
+    reg [31:0] by_decay, by_momentum, by_rate;
+
+    // Rounds begin `passes` cycles apart.
+    reg        running;
+    reg [23:0] round;
+    reg [ 7:0] pass;
+    wire       first_pass = pass == 8'd0;
+    wire       two_operands = is_vector && is_op[1];
+    wire       round_ends = pass == all_passes - 8'd1;
+    wire       begins = running && first_pass;
+
+    always @(posedge clk) begin
+        if (start) begin
+            all_rounds <= rounds;
+            all_passes <= passes;
+            is_vector <= vector;
+            is_op <= op;
+            is_plain <= plain;
+            by_decay <= decay;
+            by_momentum <= momentum;
+            by_rate <= rate;
+            round <= 24'd0;
+            pass <= 8'd0;
+        end else if (running) begin
+            pass <= round_ends ? 8'd0 : pass + 8'd1;
+            if (round_ends) round <= round + 24'd1;
+        end
+        if (rst) running <= 1'b0;
+        else running <= start || (running && !(round_ends && round == all_rounds - 24'd1));
+    end
+
+    // Weights first, then velocities; one operand of a half-word pair is the round's parity.
+    assign word_address = first_pass ? round : all_rounds + round;
+    assign half_address = two_operands ? round : {1'b0, round[23:1]};
+
+    // Operands, LANES wide, two cycles after the round began.
+    reg                 begun, ready, odd;
+    reg  [32*LANES-1:0] weights, halves;
+    reg                 parity;  // of the round whose halves are there
+    wire [16*LANES-1:0] first = parity && !two_operands ? halves[32*LANES-1:16*LANES]
+                                                        : halves[16*LANES-1:0];
+    always @(posedge clk) begin
+        begun <= !rst && begins;
+        ready <= !rst && begun;
+        if (begins) odd <= round[0];
+        if (begun) begin
+            weights <= word_data;
+            halves <= half_data;
+            parity <= odd;
+        end
+    end
+
+    wire [32*LANES-1:0] new_weights, new_velocities;
+    genvar i;
+    generate
+        for (i = 0; i < LANES; i = i + 1) begin : g_lane
+            wuve_lane #(
+                .LM(LM),
+                .LA(LA)
+            ) lane (
+                .clk(clk),
+                .plain(is_plain),
+                .decay(by_decay),
+                .momentum(by_momentum),
+                .rate(by_rate),
+                .weight(weights[32*i+:32]),
+                .velocity(word_data[32*i+:32]),
+                .a(first[16*i+:16]),
+                .b(halves[16*LANES+16*i+:16]),
+                .vector(is_vector),
+                .op(is_op),
+                .new_weight(new_weights[32*i+:32]),
+                .new_velocity(new_velocities[32*i+:32]),
+                .half(half_write_data[16*i+:16])
+            );
+        end
+    endgenerate
+
+    // Results: weights with their halves, velocities one cycle later.
+    wire results;
+    delay_line #(.WIDTH(1), .STAGES(LATENCY)) result_line (.clk(clk), .in(ready), .out(results));
+    reg                 velocities;
+    reg  [32*LANES-1:0] held;
+    reg  [        23:0] result_round;
+    wire [        23:0] previous = result_round - 24'd1;
+
+    always @(posedge clk) begin
+        velocities <= !rst && results && !is_vector && !is_plain;
+        held <= new_velocities;
+        if (start) result_round <= 24'd0;
+        else if (results) result_round <= result_round + 24'd1;
+    end
+
+    assign word_write = (results && !is_vector) || velocities;
+    assign word_write_address = velocities ? all_rounds + previous : result_round;
+    assign word_write_data = velocities ? held : new_weights;
+    assign half_write = results;
+    assign half_write_address = result_round;
+
+    // Duration.
+    reg        busy;
+    reg [31:0] left;
+    always @(posedge clk) begin
+        if (start) left <= rounds * passes + PIPELINE_CYCLES - 2;
+        else if (busy) left <= left - 32'd1;
+        if (rst) busy <= 1'b0;
+        else busy <= start || (busy && !done);
+    end
+    assign done = busy && left == 32'd0;
+endmodule

@@ -1,0 +1,104 @@
+"""Values of WUVE: optimizer steps and vector ops.
+
+Banks hold rounds of ``lanes`` elements. For an update ``vector_in`` is the master weights of all
+rounds, then (with momentum) the velocities; ``vector_half_in`` the FP16 gradients. The results lie
+alike in ``vector_out``, with the FP16 copy of the weights in ``vector_half_out``. A vector op reads
+FP16 from ``vector_half_in``, with two operands round by round in pairs, and writes FP16.
+
+Every operation is rounded to FP32, NaN is canonical:
+d = gradient + decay w; v' = momentum v + d (without momentum v' = d); w' = w - rate v'.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weft.sim.program import Update, Vector
+from weft.sim.reference.banks import NAN32, PlaceError, Store, narrow
+from weft.sim.reference.bind import Bound
+from weft.sim.timing import ceil_div
+
+__all__ = ["VECTOR_OPS", "apply_vector", "sgd", "update"]
+
+VECTOR_OPS = ("copy", "relu", "add", "multiply")
+"""Vector ops with values: a, max(a, 0), a + b, a b."""
+
+Floats = NDArray[np.float32]
+
+
+def sgd(
+    weight: Floats, velocity: Floats | None, gradient: Floats, constants: tuple[float, ...]
+) -> tuple[Floats, Floats]:
+    """(w', v') of one step; ``velocity`` is None without momentum."""
+    given: Floats = np.array(constants, np.float32)
+    rate: Floats = given[0:1]
+    momentum: Floats = given[1:2]
+    decay: Floats = given[2:3]
+    with np.errstate(all="ignore"):
+        moved: Floats = np.add(gradient, np.multiply(decay, weight), dtype=np.float32)
+        if velocity is not None:
+            moved = np.add(np.multiply(momentum, velocity), moved, dtype=np.float32)
+        return np.subtract(weight, np.multiply(rate, moved), dtype=np.float32), moved
+
+
+def _bits(values: Floats) -> NDArray[np.uint32]:
+    bits = values.astype(np.float32).view(np.uint32).copy()
+    bits[np.isnan(values)] = NAN32
+    return bits
+
+
+def update(store: Store, bound: Bound, work: Update) -> None:
+    """One optimizer step on the vector banks.
+
+    Raises:
+        PlaceError: an optimizer without values, missing constants, or a bank that is too small.
+    """
+    if work.optimizer not in ("sgd", "sgd-momentum"):
+        raise PlaceError(f"optimizer {work.optimizer!r} has no values; known: sgd, sgd-momentum")
+    if len(work.constants) != 3:
+        raise PlaceError("an update needs learning rate, momentum and weight decay")
+    lanes = store.machine.wuve.lanes
+    count = ceil_div(work.elements, lanes) * lanes
+    words = store.bank("vector_in", bound).view(np.float32)
+    halves = store.bank("vector_half_in", bound).view(np.float16)
+    carries = work.optimizer == "sgd-momentum"
+    if count * (1 + carries) > words.size:
+        raise PlaceError(f"{work.elements} weights and their state do not fit a vector bank")
+    velocity = words[count : 2 * count] if carries else None
+    gradient = halves[:count].astype(np.float32)
+    weight, moved = sgd(words[:count], velocity, gradient, work.constants)
+    out = store.bank("vector_out", bound).view(np.uint32)
+    out[:count] = _bits(weight)
+    if carries:
+        out[count : 2 * count] = _bits(moved)
+    store.bank("vector_half_out", bound).view(np.uint16)[:count] = narrow(_bits(weight))
+
+
+def apply_vector(store: Store, bound: Bound, work: Vector) -> None:
+    """One vector op on the half banks.
+
+    Raises:
+        PlaceError: an op without values, or a bank that is too small.
+    """
+    if work.op not in VECTOR_OPS:
+        raise PlaceError(f"vector op {work.op!r} has no values; known: {', '.join(VECTOR_OPS)}")
+    lanes = store.machine.wuve.lanes
+    rounds = ceil_div(work.elements, lanes)
+    operands = 2 if work.op in ("add", "multiply") else 1
+    halves = store.bank("vector_half_in", bound).view(np.float16)
+    if rounds * lanes * operands > halves.size:
+        raise PlaceError(f"{work.elements} elements do not fit a vector bank")
+    pairs = halves[: rounds * lanes * operands].astype(np.float32).reshape(rounds, operands, lanes)
+    a, b = pairs[:, 0], pairs[:, -1]
+    with np.errstate(all="ignore"):
+        if work.op == "add":
+            result = a + b
+        elif work.op == "multiply":
+            result = a * b
+        elif work.op == "relu":
+            result = np.where(np.signbit(a) & ~np.isnan(a), np.float32(0), a)
+        else:
+            result = a
+    out = store.bank("vector_half_out", bound).view(np.uint16)
+    out[: rounds * lanes] = narrow(_bits(result.reshape(-1)))
