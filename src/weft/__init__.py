@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from weft.models.sparse import sparsify
     from weft.simulation import Run, simulate
 
-__all__ = ["Run", "__version__", "simulate"]
+__all__ = ["Run", "__version__", "simulate", "sparsify"]
 
 __version__ = "0.1.0"
 
-_HOMES = {"simulate": "weft.simulation", "Run": "weft.simulation"}
+_HOMES = {
+    "Run": "weft.simulation",
+    "simulate": "weft.simulation",
+    "sparsify": "weft.models.sparse",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -116,6 +116,45 @@ def compare(
 
 
 @app.command()
+def train(
+    model: Annotated[str, typer.Argument(help="A zoo model.")],
+    data: Annotated[str, typer.Option(help="digits, synthetic, chars, a folder or a text file.")],
+    recipe: Annotated[list[str] | None, typer.Option(help="Recipes; several are paired.")] = None,
+    pattern: PatternOption = "2:8",
+    steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 400,
+    seed: Annotated[int, typer.Option(help="Of weights, batches and random masks.")] = 0,
+    seeds: Annotated[int, typer.Option(help="How many seeds, from --seed on.")] = 1,
+    hardware: Hardware = "sat-vcu1525",
+    batch: Annotated[int, typer.Option(help="Samples per step.")] = 32,
+    learning_rate: Annotated[float, typer.Option(help="Its peak.")] = 3e-3,
+    optimizer: Optimizer = "adamw",
+    skip: Skip = "",
+    device: Annotated[str, typer.Option(help="Where PyTorch trains.")] = "cpu",
+    out: Out = None,
+    json: Json = None,
+) -> None:
+    """Train a model sparsely for real, every step priced on a machine; run again to resume."""
+    from weft.models.training.settings import TrainSettings
+    from weft.train_command import run_train
+
+    recipes = tuple(recipe or ["dense"])
+    settings = TrainSettings(
+        model=model,
+        data=data,
+        recipe=recipes[0],
+        pattern=pattern,
+        steps=steps,
+        seed=seed,
+        batch=batch,
+        learning_rate=learning_rate,
+        optimizer=optimizer,
+        skip=_names(skip),
+        device=device,
+    )
+    run_train(settings, recipes, seeds, hardware, out, json)
+
+
+@app.command()
 def ablate(
     models: Annotated[list[str], typer.Argument(help="Models, as for simulate.")],
     recipe: Recipe = "bdwp",
@@ -201,8 +240,8 @@ def _shape(text: str | None) -> tuple[int, ...] | None:
 
 
 def _spread(arguments: list[str]) -> list[str]:
-    """Let options of ``compare`` take several values, as if the option were repeated."""
-    if not arguments or arguments[0] != "compare":
+    """Let options of ``compare`` and ``train`` take several values, as if they were repeated."""
+    if not arguments or arguments[0] not in ("compare", "train"):
         return arguments
     spread: list[str] = []
     option = ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from weft.sim.pattern import Pattern
     from weft.sim.workload import Product, Workload
 
-__all__ = ["Run", "Settings", "resolve", "simulate", "simulate_workload", "trace_workload"]
+__all__ = [
+    "Run",
+    "Settings",
+    "price_workload",
+    "resolve",
+    "simulate",
+    "simulate_workload",
+    "trace_workload",
+]
 
 
 @dataclass(frozen=True)
@@ -156,6 +164,18 @@ def simulate_workload(
     provenance: dict[str, str] | None = None,
 ) -> Run:
     """Simulate a traced workload on a SAT-like machine or a GPU."""
+    from weft.mapper.switches import parse_without
+
+    resolve(settings)
+    switches = parse_without(settings.without)
+    applied = _distinct_steps(workload, settings, switches, patterns)
+    return price_workload(applied, settings, provenance or {})
+
+
+def price_workload(
+    applied: Sequence[tuple[Applied, int]], settings: Settings, provenance: dict[str, str]
+) -> Run:
+    """Price distinct steps, each as often as it occurs, on the machine of ``settings``."""
     from weft.mapper.plan import make_plan
     from weft.mapper.schedule import Scheduler
     from weft.mapper.switches import parse_without
@@ -164,16 +184,14 @@ def simulate_workload(
     from weft.sim.gpu.machine import is_gpu
     from weft.sim.machine import load_machine
 
-    resolve(settings)
-    switches = parse_without(settings.without)
-    applied = _distinct_steps(workload, settings, switches, patterns)
-    header = _header(workload, settings, applied[0][0], provenance or {})
+    header = _header(applied[0][0].workload, settings, applied[0][0], provenance)
     if is_gpu(settings.hardware):
         from weft.gpu_pricing import price_on_gpu
 
         steps = [(step.workload, count) for step, count in applied]
         return Run(price_on_gpu(steps, settings.hardware, header, fusion=settings.fusion))
     machine = load_machine(settings.hardware)
+    switches = parse_without(settings.without)
     scheduler, engine = Scheduler(machine, switches), Engine(machine)
     plans = [(make_plan(step.workload, scheduler), count) for step, count in applied]
     result = price_steps(plans, engine, header)
