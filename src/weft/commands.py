@@ -76,8 +76,14 @@ def run_simulate(
 
 def check_settings(settings: Settings) -> None:
     """Find what is wrong with the settings before the model is traced."""
+    from weft.sim.ideal import IDEAL
     from weft.simulation import resolve
 
+    if settings.hardware == IDEAL:
+        raise ValueError(
+            f"{IDEAL} has no memory to simulate a step on; it prices tables of products: "
+            f"weft predict PRODUCTS.csv --hardware {IDEAL}"
+        )
     resolve(settings)
 
 

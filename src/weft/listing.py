@@ -10,12 +10,17 @@ __all__ = ["show_hardware", "show_models", "show_recipes"]
 def show_hardware(name: str | None) -> None:
     """List machines, or print one's file, whose comments say where every field comes from."""
     from weft.sim.gpu.machine import gpu_names, is_gpu
+    from weft.sim.ideal import IDEAL, SUMMARY, ideal_text
     from weft.sim.machine import load_machine, machine_names, machine_text
 
+    if name == IDEAL:
+        print(ideal_text(), end="")
+        return
     if name is not None:
         print(_gpu_text(name) if is_gpu(name) else machine_text(name), end="")
         return
     rows = [(known, load_machine(known).summary) for known in machine_names()]
+    rows.append((IDEAL, SUMMARY))
     rows += [(known, "GPU, kernel cost model") for known in gpu_names()]
     _print_table(("machine", "summary"), rows)
 

@@ -59,8 +59,12 @@ def parse_row(path: Path, line: int, row: dict[str, str]) -> ProductRow:
 
 
 def predict_table(path: Path, hardware: str, out: Path | None) -> None:
-    """Predict every product of a CSV file on ``hardware``: cycles on SAT, microseconds on a GPU."""
+    """Predict every product of a CSV file on ``hardware``.
+
+    Cycles on SAT and on ``systolic-ideal``, microseconds on a GPU.
+    """
     from weft.sim.gpu.machine import is_gpu
+    from weft.sim.ideal import IDEAL
 
     if is_gpu(hardware):
         from weft.sim.gpu.predict import predict_file
@@ -69,7 +73,13 @@ def predict_table(path: Path, hardware: str, out: Path | None) -> None:
         return
     columns, rows = read_products(path)
     products = [parse_row(path, line, row) for line, row in enumerate(rows, start=2)]
-    cycles = sat_cycles(products, hardware)
+    if hardware == IDEAL:
+        cycles = [
+            _ideal(path, line, row, product)
+            for line, (row, product) in enumerate(zip(rows, products, strict=True), start=2)
+        ]
+    else:
+        cycles = sat_cycles(products, hardware)
     table = [{**row, "cycles": str(count)} for row, count in zip(rows, cycles, strict=True)]
     _write(columns, table, out)
 
@@ -99,6 +109,18 @@ def sat_cycles(products: Sequence[ProductRow], hardware: str) -> list[int]:
         ).with_sparsity("right", Pattern.parse(row.sparsity))
         found.append(scheduler.pick(product, Fused()).cycles)
     return found
+
+
+def _ideal(path: Path, line: int, row: dict[str, str], product: ProductRow) -> int:
+    """Cycles on an array without memory limits; columns rows, cols, dataflow may set it."""
+    from weft.sim.ideal import Compression, ideal_array, ideal_cycles
+
+    try:
+        compression = Compression.parse(product.sparsity)
+        array = ideal_array(row)
+    except ValueError as error:
+        raise ValueError(f"{path} line {line}: {error}") from error
+    return ideal_cycles(array, product.m, product.k, product.n, compression, product.batch)
 
 
 def _write(columns: list[str], table: list[dict[str, str]], out: Path | None) -> None:
