@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from weft.sim.pattern import Pattern
     from weft.sim.workload import Product, Workload
 
-__all__ = ["price_on"]
+__all__ = ["pricing_on"]
 
 
-def price_on(hardware: str) -> Callable[[Priced], Price]:
+def pricing_on(hardware: str) -> Callable[[Priced], Price]:
     """What ``train`` asks for the cost of its steps; distinct steps are simulated once.
 
     Raises:
