@@ -116,32 +116,31 @@ module stce_unit #(
     );
 
     // Column c does everything c cycles after column 0.
-    reg  [COLS-2:0] column_start;
-    reg  [COLS-2:0] seed_wanted;
-    reg  [COLS-1:0] drain_begin;
-    wire            drain_first;
+    wire [COLS-1:0] start_chain;
+    wire [COLS-1:0] seed_chain;
+    wire [COLS-1:0] drain_begin;
 
-    wire seed_first = weight_stationary & valid[0] & first[0];
+    assign start_chain[0] = start;
+    assign seed_chain[0] = weight_stationary & valid[0] & first[0];
 
-    delay_line #(.WIDTH(1), .STAGES(ROWS + 1 + LM + LA)) drain_wait (
+    delay_line #(.WIDTH(1), .STAGES(ROWS + 2 + LM + LA)) drain_wait (
         .clk(clk),
         .in(pass_end[0] & ~weight_stationary),
-        .out(drain_first)
+        .out(drain_begin[0])
     );
 
-    wire [COLS-1:0] start_chain = {column_start, start};
-    wire [COLS-1:0] seed_chain = {seed_wanted, seed_first};
+    generate
+        for (c = 1; c < COLS; c = c + 1) begin : stagger
+            reg [2:0] here;
 
-    always @(posedge clk) begin
-        column_start <= start_chain[COLS-2:0];
-        seed_wanted <= seed_chain[COLS-2:0];
-        drain_begin <= {drain_begin[COLS-2:0], drain_first};
-        if (reset) begin
-            column_start <= {COLS-1{1'b0}};
-            seed_wanted <= {COLS-1{1'b0}};
-            drain_begin <= {COLS{1'b0}};
+            always @(posedge clk)
+                here <= reset ? 3'd0 : {start_chain[c-1], seed_chain[c-1], drain_begin[c-1]};
+
+            assign start_chain[c] = here[2];
+            assign seed_chain[c] = here[1];
+            assign drain_begin[c] = here[0];
         end
-    end
+    endgenerate
 
     wire [COLS-1:0]    load;
     wire [COLS-1:0]    fill_bank;

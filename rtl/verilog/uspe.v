@@ -126,15 +126,20 @@ module uspe #(
     assign south_sum = sum;
     assign south_sum_valid = sum_ends;
 
-    // Slot 0 is the lowest word of both registers.
+    // Slot 0 is the lowest word of both registers; words enter at the top.
     reg [32*INTERLEAVE-1:0] captured;
     reg [32*INTERLEAVE-1:0] drain;
 
+    wire [32*INTERLEAVE+31:0] captured_wide = {sum, captured};
+    wire [32*INTERLEAVE+31:0] drain_wide = {drain_north, drain};
+
     always @(posedge clk) begin
-        if (sum_ends) captured <= {sum, captured[32*INTERLEAVE-1:32]};
+        if (sum_ends) captured <= captured_wide[32*INTERLEAVE+31:32];
         if (drain_take) drain <= captured;
-        else if (drain_shift) drain <= {drain_north, drain[32*INTERLEAVE-1:32]};
+        else if (drain_shift) drain <= drain_wide[32*INTERLEAVE+31:32];
     end
 
     assign drain_south = drain[31:0];
+
+    wire unused = &{1'b0, captured_wide[31:0], drain_wide[31:0]};  // the words that leave
 endmodule
