@@ -155,6 +155,23 @@ def train(
 
 
 @app.command()
+def cosim(
+    product: Annotated[str, typer.Option(metavar="M,K,N", help="Sizes.")] = "64,64,64",
+    pattern: Annotated[str, typer.Option(metavar="N:M|dense")] = "2:8",
+    dataflow: Annotated[str, typer.Option(metavar="os|ws")] = "os",
+    array: Annotated[str, typer.Option(metavar="RxC", help="A machine of that size.")] = "4x4",
+    seed: Annotated[int, typer.Option(help="Of the tiling and the operands.")] = 0,
+    program: Annotated[Path | None, typer.Option(help="Run a saved case again.")] = None,
+    wave: Annotated[Path | None, typer.Option(help="Write the waveform (FST).")] = None,
+    json: Json = None,
+) -> None:
+    """Run a program on the Verilog, the engine and the reference, and compare everything."""
+    from weft.cosim_command import run_cosim
+
+    raise typer.Exit(run_cosim(product, pattern, dataflow, array, seed, program, wave, json))
+
+
+@app.command()
 def ablate(
     models: Annotated[list[str], typer.Argument(help="Models, as for simulate.")],
     recipe: Recipe = "bdwp",

@@ -1,0 +1,79 @@
+"""What ``weft cosim`` does once its options are read."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weft.output import write_json
+
+if TYPE_CHECKING:
+    from weft.rtl.cosim import CosimResult
+
+__all__ = ["run_cosim"]
+
+_SHOWN = 12
+
+
+def run_cosim(
+    product: str,
+    pattern: str,
+    dataflow: str,
+    array: str,
+    seed: int,
+    program: Path | None,
+    wave: Path | None,
+    json_target: str | None,
+) -> int:
+    """Run one program on Verilog, engine and reference; 0 if all agree, 1 if not.
+
+    Raises:
+        ValueError: a product, array or file that does not fit, in one line.
+    """
+    from weft.rtl.cosim import cosim, replay
+
+    if program is not None:
+        result = replay(program, wave=wave)
+    else:
+        m, k, n = _numbers("--product", product, r"(\d+),(\d+),(\d+)", "M,K,N")
+        rows, cols = _numbers("--array", array, r"(\d+)x(\d+)", "RxC")
+        result = cosim((m, k, n), pattern, dataflow, (rows, cols), seed, wave=wave)
+    if json_target is not None:
+        write_json(_to_json(result), json_target)
+    if json_target != "-":
+        _show(result)
+    return 0 if result.agrees else 1
+
+
+def _numbers(option: str, text: str, form: str, wanted: str) -> tuple[int, ...]:
+    match = re.fullmatch(form, text)
+    if match is None or "0" in match.groups():
+        raise ValueError(f"{option} is {text!r}; it must be {wanted}, all positive")
+    return tuple(int(group) for group in match.groups())
+
+
+def _to_json(result: CosimResult) -> dict[str, Any]:
+    return dataclasses.asdict(result)
+
+
+def _show(result: CosimResult) -> None:
+    print(f"{result.name} on {result.machine}, {result.simulator}, {result.wall_s:.1f} s")
+    print(f"{'':24}{'Verilog':>20}{'engine':>20}")
+    for place, step in enumerate(result.instructions[:_SHOWN]):
+        mine = f"{step.rtl_start}..{step.rtl_finish}"
+        theirs = f"{step.engine_start}..{step.engine_finish}"
+        print(f"{place:>4} {step.queue:<6} {step.work:<12}{mine:>20}{theirs:>20}")
+    if len(result.instructions) > _SHOWN:
+        print(f"     ... {len(result.instructions) - _SHOWN} more instructions")
+    print(
+        f"cycles: Verilog {result.rtl_cycles}, engine {result.engine_cycles}, reference "
+        f"{result.reference_cycles}; largest difference at any start or finish "
+        f"{result.cycle_difference}"
+    )
+    print(f"memory: {result.values_checked} bytes checked, {result.values_different} different")
+    for difference in result.differences:
+        print(f"differs: {difference}")
+    if result.replay:
+        print(f"to repeat: {result.replay}")
