@@ -83,7 +83,7 @@ class Sparsifier:
             weight = layer.masked(layer.weight.detach(), layer.sparsity.forward_axis)
             kept += int(weight.count_nonzero())
             total += weight.numel()
-        return kept / max(1, total)
+        return kept / total if total else 1.0
 
     def before_update(self, optimizer: torch.optim.Optimizer | None = None) -> None:
         """Before the optimizer's step: mask gradients, and pull dropped weights to zero."""

@@ -23,7 +23,7 @@ from weft.models.sparse.layers import (
 )
 from weft.models.sparse.sparsifier import Sparsifier
 
-__all__ = ["bake", "parse_pattern", "sparsifier_of", "sparsify"]
+__all__ = ["bake", "parse_pattern", "sparsifier_of", "sparsify", "wrap"]
 
 Pattern = str | tuple[int, int]
 MAX_GROUP = 64
@@ -65,6 +65,31 @@ def sparsify(
         UserWarning: a skip rule or a layer's pattern that matches nothing, attention layers
             whose projections cannot be reached.
     """
+    wrap(
+        model,
+        recipe,
+        pattern,
+        skip,
+        steps=steps,
+        dense_stem=dense_stem,
+        dense_classifier=dense_classifier,
+        seed=seed,
+    )
+    return model
+
+
+def wrap(
+    model: nn.Module,
+    recipe: str | Recipe,
+    pattern: Pattern | Mapping[str, Pattern],
+    skip: Sequence[str] = (),
+    *,
+    steps: int | None = None,
+    dense_stem: bool = True,
+    dense_classifier: bool = True,
+    seed: int = 0,
+) -> Sparsifier:
+    """As ``sparsify``, but return the sparsifier, also where no layer became sparse."""
     if any(isinstance(module, Sparse) for module in model.modules()):
         raise ValueError(f"{type(model).__name__} is sparse already; call bake first")
     found = find_recipe(recipe) if isinstance(recipe, str) else recipe
@@ -80,8 +105,7 @@ def sparsify(
     shapes = {name: tuple(_weight(layer).shape) for name, layer in chosen.items()}
     densities = erk_densities(shapes, bound.density) if shapes else {}
     sparse = {name: make_sparse(layer, LayerState(name)) for name, layer in chosen.items()}
-    Sparsifier(bound, sparse, patterns, densities, dense, seed)
-    return model
+    return Sparsifier(bound, sparse, patterns, densities, dense, seed)
 
 
 def sparsifier_of(model: nn.Module) -> Sparsifier:
@@ -136,7 +160,7 @@ def _skipped(layers: Mapping[str, nn.Module], skip: Sequence[str]) -> dict[str, 
     for rule in skip:
         names = [name for name in layers if fnmatchcase(name, rule)]
         if not names:
-            warnings.warn(f"skip rule {rule!r} matches no layer", stacklevel=3)
+            warnings.warn(f"skip rule {rule!r} matches no layer", stacklevel=4)
         dense |= dict.fromkeys(names, "named in skip")
     return dense
 
@@ -174,7 +198,7 @@ def _patterns(
     for rule, text in pattern.items():
         names = [name for name in layers if fnmatchcase(name, rule)]
         if not names:
-            warnings.warn(f"pattern rule {rule!r} matches no layer", stacklevel=3)
+            warnings.warn(f"pattern rule {rule!r} matches no layer", stacklevel=4)
         found |= dict.fromkeys(names, parse_pattern(text))
     return found
 
@@ -216,7 +240,7 @@ def _warn_of_unreached(model: nn.Module) -> None:
     for name, module in model.named_modules():
         if isinstance(module, nn.MultiheadAttention | nn.RNNBase | _ConvTransposeNd | nn.Bilinear):
             kind = type(module).__name__
-            warnings.warn(f"{name}: {kind} stays dense; its products are fused", stacklevel=3)
+            warnings.warn(f"{name}: {kind} stays dense; its products are fused", stacklevel=4)
 
 
 def _check(

@@ -15,7 +15,8 @@ from torch import nn
 
 from weft.models.losses import cross_entropy, next_token
 from weft.models.recipes import Bound
-from weft.models.sparse import sparsifier_of, sparsify
+from weft.models.sparse import Sparsifier
+from weft.models.sparse.wrap import wrap
 from weft.models.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 from weft.models.training.data import DataError, ImageData, TextData, load_data
 from weft.models.training.log import LogWriter, Record, paired_difference, read_log
@@ -103,6 +104,7 @@ class _State:
     """Everything that moves while training."""
 
     model: nn.Module
+    sparsifier: Sparsifier
     optimizer: torch.optim.Optimizer
     step: int = 0
     time_s: float | None = None
@@ -171,7 +173,7 @@ def _start(settings: TrainSettings, data: ImageData | TextData) -> tuple[_State,
     torch.manual_seed(settings.seed)
     model: nn.Module = entry.module(shape, data.classes)
     pattern = "1:2" if settings.recipe == "dense" else settings.pattern
-    sparsify(
+    sparsifier = wrap(
         model,
         settings.recipe,
         pattern,
@@ -182,7 +184,7 @@ def _start(settings: TrainSettings, data: ImageData | TextData) -> tuple[_State,
         seed=settings.seed,
     )
     model.to(settings.device)
-    return _State(model, _optimizer(settings, model)), shape
+    return _State(model, sparsifier, _optimizer(settings, model)), shape
 
 
 def _optimizer(settings: TrainSettings, model: nn.Module) -> torch.optim.Optimizer:
@@ -250,7 +252,7 @@ class _Runner:
     def _price(self) -> Price | None:
         if self.price_of is None:
             return None
-        sparsifier = sparsifier_of(self.state.model)
+        sparsifier = self.state.sparsifier
         return self.price_of(
             Priced(
                 self.settings.model,
@@ -339,7 +341,7 @@ class _Runner:
 
     def finish(self, records: list[Record]) -> TrainRun:
         """The run as it ended."""
-        sparsifier = sparsifier_of(self.state.model)
+        sparsifier = self.state.sparsifier
         last = records[-1]
         metric = last.metric if last.metric is not None else self.measure()
         return TrainRun(
