@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_OUT ?= runs/demo
 
-.PHONY: setup demo test bench lint clean
+.PHONY: setup demo test test-deep cosim-deep bench bench-gpu lint clean
 
 setup: $(STAMP)
 
@@ -25,6 +25,18 @@ test: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python -m weft.bench
+
+# Errors of the GPU model on shapes that its fit has not seen; DATA holds the measured tables.
+DATA ?= ../shared/data/gpu
+bench-gpu: $(STAMP)
+	$(BIN)/python -m weft.sim.gpu.bench --data $(DATA)
+
+# Everything that takes long: all 2^32 products of halves, half a billion sums, long co-simulation.
+test-deep: $(STAMP)
+	$(BIN)/python -m pytest -n 2 -q -m deep
+
+cosim-deep: $(STAMP)
+	$(BIN)/python -m pytest -n 2 -q -m deep tests/rtl
 
 lint: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright && $(BIN)/lint-imports
