@@ -50,7 +50,9 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print it.")] =
 
 @app.command()
 def simulate(
-    model: Annotated[str, typer.Argument(help="Zoo name, package.module:callable or file.py:…")],
+    model: Annotated[
+        str, typer.Argument(help="Zoo name, package.module:callable, file.py:… or topology.csv.")
+    ],
     recipe: Recipe = "dense",
     pattern: PatternOption = "",
     hardware: Hardware = "sat-vcu1525",
@@ -66,6 +68,9 @@ def simulate(
     why: Annotated[bool, typer.Option("--why", help="Critical path and what-if table.")] = False,
     out: Out = None,
     json: Json = None,
+    training: Annotated[
+        bool, typer.Option("--training", help="Of a topology: backward pass and update too.")
+    ] = False,
 ) -> None:
     """Simulate training a model, and say what it costs and why."""
     from weft.commands import run_simulate
@@ -83,7 +88,7 @@ def simulate(
         dense_classifier=dense_classifier,
         fusion=fusion,
     )
-    run_simulate(model, batch, _shape(input), settings, out, json, why=why)
+    run_simulate(model, batch, _shape(input), settings, out, json, why=why, training=training)
 
 
 @app.command()

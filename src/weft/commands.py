@@ -14,6 +14,7 @@ from weft.output import check_folder, write_json
 from weft.sim.results import RunResult
 from weft.simulation import Run, Settings, simulate_workload, trace_workload
 from weft.subject import find_subject
+from weft.topology import is_topology, read_topology
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,12 +56,21 @@ def run_simulate(
     json_target: str | None,
     *,
     why: bool = False,
+    training: bool = False,
 ) -> None:
-    """``weft simulate``; ``why`` adds the critical path and the what-if table."""
+    """``weft simulate``; ``why`` adds the critical path and the what-if table.
+
+    ``training`` is for topologies, of which the forward pass alone is the default.
+    """
     if out is not None:
         check_folder(out)
     check_settings(settings)
-    run = _simulate_subject(model, batch, input_shape, settings)
+    if is_topology(model):
+        run = _simulate_topology(Path(model), batch, input_shape, settings, training=training)
+    elif training:
+        raise ValueError("--training is for topology files; models are always trained")
+    else:
+        run = _simulate_subject(model, batch, input_shape, settings)
     if why:
         from weft.explanation import explain
 
@@ -85,6 +95,25 @@ def check_settings(settings: Settings) -> None:
             f"weft predict PRODUCTS.csv --hardware {IDEAL}"
         )
     resolve(settings)
+
+
+def _simulate_topology(
+    path: Path,
+    batch: int | None,
+    input_shape: tuple[int, ...] | None,
+    settings: Settings,
+    *,
+    training: bool,
+) -> Run:
+    from weft.topology_run import simulate_topology
+
+    if input_shape is not None:
+        raise ValueError("--input is for zoo models; a topology holds its own sizes")
+    images = 1 if batch is None else batch
+    topology = read_topology(path)
+    return simulate_topology(
+        topology, settings, images=images, training=training, provenance=_provenance()
+    )
 
 
 def _simulate_subject(
