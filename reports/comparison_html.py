@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from weft.reports.terminal import data, ideal_speedup, seconds
+from weft.reports.comparison import ideal_speedup
+from weft.reports.units import data, seconds
 from weft.sim.results import RunResult
 
 __all__ = ["render_comparison"]

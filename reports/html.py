@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from weft.reports.figures import breakdown, energy, roofline, stalls
-from weft.reports.terminal import data, seconds
+from weft.reports.units import data, seconds
 from weft.sim.results import RunResult
+
+if TYPE_CHECKING:
+    from weft.sim.engine import Slice
 
 __all__ = ["render_report"]
 
@@ -28,7 +32,7 @@ _LAYER_COLUMNS = (
 _STAGE_COLUMNS = ("stage", "cycles", "time", "energy", "DRAM", "MACs done", "utilization")
 
 
-def render_report(run: RunResult) -> str:
+def render_report(run: RunResult, slices: Sequence[Slice] = ()) -> str:
     """The whole page as text; every name in it is escaped."""
     import jinja2
     from plotly.offline import get_plotlyjs
