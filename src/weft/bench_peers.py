@@ -152,13 +152,13 @@ def _show_zigzag(layers: Sequence[PeerLayer], python: Path) -> None:
 
 def _print(rows: Sequence[Comparison]) -> None:
     print(
-        f"{'layer':22}{'flow':>5}{'SCALE-Sim':>12}{'weft':>12}{'equal':>6}{'SCALE-Sim s':>13}"
+        f"{'layer':22}{'flow':>5}{'SCALE-Sim':>12}{'weft':>12}{'equal':>6}{'CPU s':>8}{'wall s':>8}"
         f"{'closed form us':>16}{'ratio':>12}{'SAT ms':>9}{'ratio':>8}"
     )
     for row in rows:
         print(
             f"{row.layer:22}{row.dataflow:>5}{row.peer_cycles:12,}{row.cycles:12,}"
-            f"{'yes' if row.peer_cycles == row.cycles else 'NO':>6}{row.peer_s:13.2f}"
+            f"{'yes' if row.peer_cycles == row.cycles else 'NO':>6}{row.peer_s:8.2f}{row.peer_wall_s:8.2f}"
             f"{row.closed_form_s * 1e6:16.2f}{row.ratio:12,.0f}{row.engine_s * 1e3:9.1f}"
             f"{row.engine_ratio:8,.0f}"
         )
