@@ -156,9 +156,10 @@ def _print(rows: Sequence[Comparison]) -> None:
         f"{'closed form us':>16}{'ratio':>12}{'SAT ms':>9}{'ratio':>8}"
     )
     for row in rows:
+        equal = "yes" if row.peer_cycles == row.cycles else "NO"
         print(
             f"{row.layer:22}{row.dataflow:>5}{row.peer_cycles:12,}{row.cycles:12,}"
-            f"{'yes' if row.peer_cycles == row.cycles else 'NO':>6}{row.peer_s:8.2f}{row.peer_wall_s:8.2f}"
+            f"{equal:>6}{row.peer_s:8.2f}{row.peer_wall_s:8.2f}"
             f"{row.closed_form_s * 1e6:16.2f}{row.ratio:12,.0f}{row.engine_s * 1e3:9.1f}"
             f"{row.engine_ratio:8,.0f}"
         )
