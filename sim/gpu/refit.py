@@ -39,7 +39,7 @@ __all__ = ["LINEAR_ORIGIN", "PAIR_ORIGIN", "fit_linear", "fit_pairs_side", "main
 LINEAR_ORIGIN = "ai-dynamo/aiconfigurator @ 095f58a51c4c, Apache-2.0"
 PAIR_ORIGIN = "bcacdwk/vllmbench @ 92a8ca495b1c, Apache-2.0"
 DEEPBENCH_ORIGIN = "baidu-research/DeepBench @ da81ba782073, Apache-2.0"
-PAIR_SETTINGS = FitSettings(pull=0.02, polish=300)
+PAIR_SETTINGS = FitSettings(pull=0.02, polish=800)
 """The paired tables are short and see few small shapes: constants unseen there stay near home."""
 
 

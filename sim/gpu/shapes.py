@@ -7,6 +7,7 @@ would give, made from layer sizes alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 from weft.sim.workload import (
     Convolution,
@@ -238,7 +239,7 @@ _SAM_SIDE, _SAM_WINDOW, _SAM_GLOBAL = 64, 14, (5, 11, 17, 23)
 
 def _sam_layer(b: _Builder, stage: Stage, layer: int, images: int) -> None:
     shape = _SAM_L
-    windows = -((-_SAM_SIDE // _SAM_WINDOW) ** 2)
+    windows = ceil(_SAM_SIDE / _SAM_WINDOW) ** 2
     everywhere = layer in _SAM_GLOBAL
     rows = _SAM_SIDE**2 if everywhere else _SAM_WINDOW**2
     groups = images * (1 if everywhere else windows)

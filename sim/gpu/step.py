@@ -404,7 +404,8 @@ def _run(
         time_s, sum(item.energy_j for item in items) * (busy / max(busy - again, 1e-12))
         + spare * idle,
         sum(item.memory_bytes for item in items), macs, sum(item.macs_done for item in items),
-        2.0 * macs / time_s / context.peak_flop_s, communication, exposed, tuple(context.notes),
+        2.0 * macs / max(time_s, 1e-12) / context.peak_flop_s, communication, exposed,
+        tuple(context.notes),
     )  # fmt: skip
 
 
