@@ -11,16 +11,21 @@ from weft.models.zoo.attention import split_heads
 __all__ = ["Llama", "LlamaBlock", "llama_7b", "llama_70b"]
 
 
-def rotary_angles(length: int, size: int, device: torch.device) -> torch.Tensor:
-    """Angles [T, size / 2] of rotary position embeddings (arXiv 2104.09864)."""
+Rotation = tuple[torch.Tensor, torch.Tensor]
+"""Cosine and sine [T, size / 2] of what each position turns its pairs by."""
+
+
+def rotation(length: int, size: int, device: torch.device) -> Rotation:
+    """Rotary position embeddings (arXiv 2104.09864), the same for every layer."""
     frequencies = 10000.0 ** (-torch.arange(0, size, 2, device=device) / size)
-    return torch.outer(torch.arange(length, device=device).float(), frequencies)
+    angles = torch.outer(torch.arange(length, device=device).float(), frequencies)
+    return angles.cos(), angles.sin()
 
 
-def rotate(x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
-    """Rotate pairs (i, i + size / 2) of x [batch, heads, T, size] by their angles."""
+def rotate(x: torch.Tensor, turn: Rotation) -> torch.Tensor:
+    """Rotate pairs (i, i + size / 2) of x [batch, heads, T, size] by their positions."""
     first, second = x.chunk(2, dim=-1)
-    cosine, sine = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    cosine, sine = (part.to(x.dtype) for part in turn)
     return torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)
 
 
@@ -37,9 +42,9 @@ class LlamaAttention(nn.Module):
         self.value = nn.Linear(width, shared_heads * size, bias=False)
         self.output = nn.Linear(width, width, bias=False)
 
-    def forward(self, x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
-        query = rotate(split_heads(self.query(x), self.heads), angles)
-        key = rotate(split_heads(self.key(x), self.shared_heads), angles)
+    def forward(self, x: torch.Tensor, turn: Rotation) -> torch.Tensor:
+        query = rotate(split_heads(self.query(x), self.heads), turn)
+        key = rotate(split_heads(self.key(x), self.shared_heads), turn)
         value = split_heads(self.value(x), self.shared_heads)
         mixed = functional.scaled_dot_product_attention(
             query, key, value, is_causal=True, enable_gqa=self.heads != self.shared_heads
@@ -70,8 +75,8 @@ class LlamaBlock(nn.Module):
         self.norm2 = nn.RMSNorm(width, eps=1e-5)
         self.mlp = SwiGLU(width, hidden)
 
-    def forward(self, x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
-        x = x + self.attention(self.norm1(x), angles)
+    def forward(self, x: torch.Tensor, turn: Rotation) -> torch.Tensor:
+        x = x + self.attention(self.norm1(x), turn)
         return x + self.mlp(self.norm2(x))
 
 
@@ -108,10 +113,10 @@ class Llama(nn.Module):
         length = tokens.shape[1]
         if length > self.context:
             raise ValueError(f"sequence of {length} tokens; the context holds {self.context}")
-        angles = rotary_angles(length, self.head_size, tokens.device)
+        turn = rotation(length, self.head_size, tokens.device)
         x = self.tokens(tokens)
         for block in self.blocks:
-            x = block(x, angles)
+            x = block(x, turn)
         return self.head(self.norm(x))
 
 

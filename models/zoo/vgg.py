@@ -43,5 +43,14 @@ class VGG(nn.Module):
 
 
 def vgg19_cifar(input_shape: tuple[int, ...], classes: int) -> nn.Module:
-    """VGG-19 with batch normalisation for 32x32 images."""
+    """VGG-19 with batch normalisation for 32x32 images.
+
+    Raises:
+        ValueError: the five pools do not leave one pixel for the classifier.
+    """
+    height, breadth = input_shape[1:]
+    if not (32 <= height < 64 and 32 <= breadth < 64):
+        raise ValueError(
+            f"image is {height}x{breadth}; vgg19-cifar100 takes 32 to 63 pixels a side"
+        )
     return VGG(_VGG19, classes)

@@ -153,16 +153,79 @@ def test_small_models_learn_their_example_batch(name: str) -> None:
 
 
 def test_llama_positions_are_relative() -> None:
-    from weft.models.zoo.llama import rotary_angles, rotate
+    from weft.models.zoo.llama import rotate, rotation
 
-    query, key = torch.randn(2, 1, 1, 1, 8, dtype=torch.float64).unbind(0)
-    angles = rotary_angles(20, 8, torch.device("cpu")).double()
+    torch.manual_seed(0)
+    query, key = torch.randn(2, 1, 1, 1, 8).unbind(0)
+    cosine, sine = rotation(20, 8, torch.device("cpu"))
 
     def score(at: int, to: int) -> torch.Tensor:
-        return (rotate(query, angles[at]) * rotate(key, angles[to])).sum()
+        turned = rotate(query, (cosine[at], sine[at])) * rotate(key, (cosine[to], sine[to]))
+        return turned.sum()
 
-    torch.testing.assert_close(score(3, 7), score(12, 16))
-    assert not torch.isclose(score(3, 7), score(3, 8))
+    torch.testing.assert_close(score(3, 7), score(12, 16), rtol=1e-5, atol=1e-5)
+    assert not torch.isclose(score(3, 7), score(3, 8), atol=1e-3)
+
+
+def test_llama_computes_what_transformers_computes() -> None:
+    import transformers as hf
+
+    from weft.models.zoo.llama import Llama
+
+    torch.manual_seed(0)
+    config = hf.LlamaConfig(
+        vocab_size=50,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        rms_norm_eps=1e-5,
+    )
+    theirs = hf.LlamaForCausalLM(config)
+    ours = Llama(32, 2, 4, 2, 48, context=16, vocabulary=50)
+    state = {_as_ours(name): weight for name, weight in theirs.state_dict().items()}
+    ours.load_state_dict(state)
+    tokens = torch.randint(50, (2, 16))
+    torch.testing.assert_close(ours(tokens), theirs(tokens).logits, rtol=1e-4, atol=1e-5)
+
+
+def _as_ours(name: str) -> str:
+    """The zoo's name of a parameter of transformers' Llama."""
+    renamed = {
+        "model.embed_tokens": "tokens",
+        "model.layers": "blocks",
+        "model.norm": "norm",
+        "lm_head": "head",
+        "input_layernorm": "norm1",
+        "post_attention_layernorm": "norm2",
+        "self_attn.q_proj": "attention.query",
+        "self_attn.k_proj": "attention.key",
+        "self_attn.v_proj": "attention.value",
+        "self_attn.o_proj": "attention.output",
+        "_proj": "",
+    }
+    for old, new in renamed.items():
+        name = name.replace(old, new)
+    return name
+
+
+def test_gpt2_computes_what_transformers_computes() -> None:
+    import transformers as hf
+
+    from weft.models.zoo.gpt2 import GPT2
+
+    torch.manual_seed(0)
+    config = hf.GPT2Config(vocab_size=50, n_positions=16, n_embd=32, n_layer=2, n_head=4)
+    theirs = hf.GPT2LMHeadModel(config).eval()
+    ours = GPT2(32, 2, 4, 16, 50).eval()
+    pairs = zip(ours.named_parameters(), theirs.named_parameters(), strict=True)
+    with torch.no_grad():
+        for (_, mine), (name, weight) in pairs:
+            # Transformers' Conv1D stores a linear layer's weight transposed.
+            mine.copy_(weight.T if weight.dim() == 2 and ".h." in name else weight)
+    tokens = torch.randint(50, (2, 16))
+    torch.testing.assert_close(ours(tokens), theirs(tokens).logits, rtol=1e-4, atol=1e-5)
 
 
 def test_causal_models_do_not_see_the_future() -> None:
@@ -183,7 +246,7 @@ def test_causal_models_do_not_see_the_future() -> None:
         ("gpt2", (3, 32, 32), "takes T"),
         ("vit-b16", (3, 225, 224), "multiples of the patch, 16"),
         ("gpt2", (2048,), "the context holds 1024"),
-        ("vgg19-cifar100", (3, 64, 64), "reduction dim"),
+        ("vgg19-cifar100", (3, 64, 64), "takes 32 to 63 pixels a side"),
     ],
 )
 def test_a_shape_that_the_model_refuses_gives_its_own_message(
@@ -206,7 +269,7 @@ def test_batch_and_name_are_checked() -> None:
 
 def test_zoo_and_recipes_are_listed_without_torch() -> None:
     code = (
-        "import sys; import weft.models.zoo, weft.models.recipes; "
+        "import sys; from weft.models import RECIPES, ZOO, ZooModel, build; "
         "sys.exit(bool({'torch', 'numpy'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
