@@ -288,7 +288,7 @@ class _Runner:
             state.time_s = (state.time_s or 0.0) + seconds
             state.energy_j = (state.energy_j or 0.0) + joules
         state.step += 1
-        metric = self.measure() if self._due(self.settings.evaluate_every) else None
+        metric = self.measure() if self._due(self.settings.evaluation_interval) else None
         return Record(step, value, rate, state.time_s, state.energy_j, metric)
 
     def _batch(self, step: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -25,7 +25,8 @@ class TrainSettings:
         learning_rate: its peak; it rises over the first twentieth and falls on a cosine to 0.
         optimizer: "sgd", "sgd-momentum", "adam" or "adamw".
         weight_decay: decoupled for AdamW.
-        evaluate_every: steps between two measurements of the metric; the last step always is.
+        evaluate_every: steps between two measurements of the metric, after the last step too; 0
+            for a tenth of the run.
         checkpoint_every: steps between two checkpoints.
         skip: layers that stay dense.
         dense_stem: keep the first layer dense.
@@ -47,7 +48,7 @@ class TrainSettings:
     learning_rate: float = 3e-3
     optimizer: str = "adamw"
     weight_decay: float = 0.01
-    evaluate_every: int = 100
+    evaluate_every: int = 0
     checkpoint_every: int = 100
     skip: tuple[str, ...] = ()
     dense_stem: bool = True
@@ -56,16 +57,22 @@ class TrainSettings:
     threads: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "evaluate_every", "checkpoint_every"):
+        for name in ("steps", "batch", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}; it must be at least 0")
+        for name in ("seed", "evaluate_every", "threads"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0")
         if not self.learning_rate > 0:
             raise ValueError(f"learning_rate is {self.learning_rate}; it must be above 0")
         if self.optimizer not in _OPTIMIZERS:
             allowed = ", ".join(_OPTIMIZERS)
             raise ValueError(f"optimizer {self.optimizer!r} is not known; allowed: {allowed}")
+
+    @property
+    def evaluation_interval(self) -> int:
+        """Steps between two measurements of the metric."""
+        return self.evaluate_every or max(1, self.steps // 10)
 
     def rate_at(self, step: int) -> float:
         """The learning rate of ``step``."""

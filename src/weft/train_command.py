@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -104,14 +105,29 @@ def run_train(
         raise ValueError(f"seeds is {seeds}; it must be at least 1")
     if out is not None:
         check_folder(out)
-    with _progress(settings.steps * seeds * len(recipes)) as on_step:
+    with _warnings_in_one_line(), _progress(settings.steps * seeds * len(recipes)) as on_step:
         trained = train_recipes(
             settings, recipes, seeds, hardware=hardware, out=out, on_step=on_step
         )
+    if out is not None and hardware:
+        from weft.training_curves import write_curves
+
+        write_curves(trained, hardware, out / "curves.html")
     if json_target is not None:
         write_json([entry.to_json() for entry in trained], json_target)
     if json_target != "-":
         _show(settings, trained, hardware)
+    if out is not None:
+        print(f"logs, checkpoints and curves: {out}", file=sys.stderr)
+
+
+@contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """A warning is a line for the user, without the place in our code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("once")
+        warnings.showwarning = lambda message, *_: print(f"weft: {message}", file=sys.stderr)
+        yield
 
 
 @contextmanager
@@ -139,9 +155,10 @@ def _show(settings: TrainSettings, trained: list[TrainedRecipe], hardware: str) 
 
     name = trained[0].runs[0].metric_name.replace("_", " ")
     seeds = len(trained[0].runs)
-    title = f"{settings.model} on {settings.data}, {settings.steps} steps, {seeds} seeds"
+    title = f"{settings.model} on {settings.data}, {settings.steps} steps, seeds: {seeds}"
     table = Table(title=title, title_justify="left")
-    for heading in ("recipe", name, f"less {trained[0].recipe}, paired", "inference"):
+    headings = ["recipe", name, f"less {trained[0].recipe}, paired", "inference"]
+    for heading in headings:
         table.add_column(heading)
     table.add_column(f"time on {hardware}" if hardware else "time", justify="right")
     table.add_column("energy", justify="right")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,3 +80,26 @@ def test_json_and_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 def test_no_seeds_are_refused() -> None:
     with pytest.raises(ValueError, match="seeds is 0; it must be at least 1"):
         run_train(MLP, ("dense",), 0, "", None, None)
+
+
+def test_curves_are_one_offline_file_with_a_line_per_recipe(tmp_path: Path) -> None:
+    from weft.training_curves import curve_of, curves_figure
+
+    run_train(MLP, ("dense", "bdwp"), 2, "sat-vcu1525", tmp_path, None)
+    page = (tmp_path / "curves.html").read_text()
+    assert "bdwp (sparse at inference)" in page
+    assert not re.search(r"<(script|link)[^>]*(src|href)=", page)
+    trained = train_recipes(MLP, ("dense", "bdwp"), 2, hardware="sat-vcu1525")
+    curves = [curve_of(entry) for entry in trained]
+    for curve, entry in zip(curves, trained, strict=True):
+        assert curve.steps[-1] == MLP.steps
+        assert curve.time_s[-1] == entry.runs[0].time_s
+        assert curve.metric[-1] == pytest.approx(entry.metric)
+        assert curve.lowest[-1] <= curve.metric[-1] <= curve.highest[-1]
+    figure = curves_figure(curves, "accuracy", "sat-vcu1525")
+    assert len(figure.data) == 4  # pyright: ignore[reportArgumentType]
+
+
+def test_a_skip_rule_without_a_layer_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    run_train(replace(MLP, skip=("haed*",)), ("bdwp",), 1, "", None, None)
+    assert capsys.readouterr().err == "weft: skip rule 'haed*' matches no layer\n"
