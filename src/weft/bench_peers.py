@@ -197,10 +197,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _print(rows)
     ratios = sorted(row.ratio for row in rows)
     print(f"at equal cycles weft is {ratios[0]:,.0f} to {ratios[-1]:,.0f} times faster")
-    if options.zigzag:
-        _show_zigzag(layers, environment(options.environments.resolve() / "zigzag", ZIGZAG))
     if options.json is not None:
         options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    if options.zigzag:
+        _show_zigzag(layers, environment(options.environments.resolve() / "zigzag", ZIGZAG))
     return int(any(row.peer_cycles != row.cycles for row in rows))
 
 

@@ -178,5 +178,6 @@ def _run(python: Path, code: str, *arguments: str) -> dict[str, float]:
     command = [str(python), "-c", code, *arguments]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
-        raise RuntimeError(f"the peer failed on {' '.join(arguments)}:\n{result.stderr[-2000:]}")
+        status, told = result.returncode, result.stderr[-2000:]
+        raise RuntimeError(f"the peer ended with {status} on {' '.join(arguments)}:\n{told}")
     return json.loads(result.stdout.splitlines()[-1])
