@@ -2,9 +2,9 @@
 
 One training step each, traced, scheduled and timed in a process of its own: CPU seconds by part
 and peak memory, the least of a few runs. Written as a table, JSON, and one HTML file that opens
-offline. A part that is 0.1 s too long once held Python's full garbage collection, of all that torch
-has loaded. The cost must grow with the distinct work of a model and with nothing else: it is flat in
-the batch, and flat in the number of tiles that a product is cut into.
+offline. The cost must grow with the distinct work of a model and with nothing else: it is flat in
+the batch, and flat in the number of tiles that a product is cut into. (A part that is 0.1 s too
+long now and then held Python's full garbage collection over all that torch has loaded.)
 """
 
 from __future__ import annotations
