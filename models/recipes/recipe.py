@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from types import MappingProxyType
 from typing import Literal
 
@@ -143,11 +143,19 @@ class Phase:
     @property
     def rules(self) -> tuple[Rule, ...]:
         """The operands that hardware can skip: N:M along the reduction of their stage."""
-        return tuple(rule for rule in self.operands if rule.skippable)
+        return self._rules
 
     @property
     def unstructured(self) -> tuple[Rule, ...]:
         """The operands (and the results of WU) that are sparse without a pattern."""
+        return self._unstructured
+
+    @cached_property
+    def _rules(self) -> tuple[Rule, ...]:
+        return tuple(rule for rule in self.operands if rule.skippable)
+
+    @cached_property
+    def _unstructured(self) -> tuple[Rule, ...]:
         return tuple(rule for rule in self.operands if rule.density is not None)
 
 
@@ -221,12 +229,7 @@ class Bound:
         """
         if step < 0:
             raise RecipeError(f"step is {step}; it must be at least 0")
-        return _phase(self, step)
-
-
-@lru_cache(maxsize=65536)
-def _phase(bound: Bound, step: int) -> Phase:
-    return bound.recipe.schedule(bound, step)
+        return self.recipe.schedule(self, step)
 
 
 @dataclass(frozen=True)

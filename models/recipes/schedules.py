@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
+from typing import Literal
 
-from weft.models.recipes.recipe import Bound, Extra, Mask, Phase, Rule
+from weft.models.recipes.recipe import Bound, Extra, Mask, Phase, Rule, Selection
 
 __all__ = [
     "always",
@@ -28,6 +30,10 @@ FF_WEIGHT = Rule("ff", "weight", "k")
 BP_SAME = Rule("bp", "weight", "k")
 """BP reads the weights as FF masked them: zeros that lie across BP's reduction."""
 BP_WEIGHT = Rule("bp", "weight", "o")
+MASK_K = (Mask("weight", "k"),)
+CUT = Phase((FF_WEIGHT, BP_SAME), MASK_K)
+"""N:M in FF, the same zeros in BP."""
+DENSE = Phase()
 
 
 def always(operands: tuple[Rule, ...] = (), masks: tuple[Mask, ...] = ()) -> Schedule:
@@ -36,20 +42,29 @@ def always(operands: tuple[Rule, ...] = (), masks: tuple[Mask, ...] = ()) -> Sch
     return lambda bound, step: phase
 
 
-def transposable(selection: str) -> Schedule:
+def transposable(selection: Selection) -> Schedule:
     """One mask valid both ways, refreshed every ``every`` steps."""
+    return lambda bound, step: _both_ways(int(bound.parameters["every"]), selection, False)
 
-    def at(bound: Bound, step: int) -> Phase:
-        mask = Mask("weight", "both", int(bound.parameters["every"]), selection)  # pyright: ignore[reportArgumentType]
-        return Phase((Rule("ff", "weight", "both"), Rule("bp", "weight", "both")), (mask,))
 
-    return at
+@lru_cache
+def _both_ways(every: int, selection: Selection, unbiased: bool) -> Phase:
+    """Transposable weights; with ``unbiased``, MVUE of the output gradients for WU too."""
+    operands = [Rule("ff", "weight", "both"), Rule("bp", "weight", "both")]
+    masks = [Mask("weight", "both", every, selection)]
+    if unbiased:
+        operands.append(Rule("wu", "output_gradient", "t"))
+        masks.append(Mask("output_gradient", "t", selection="mvue"))
+    return Phase(tuple(operands), tuple(masks))
 
 
 def bidirectional_mask(bound: Bound, step: int) -> Phase:
     """FF mask along K; BP mask inside it, N:M along O on permuted output channels."""
-    candidates = int(bound.parameters["candidates"])
-    every = int(bound.parameters["every"])
+    return _bidirectional(int(bound.parameters["candidates"]), int(bound.parameters["every"]))
+
+
+@lru_cache
+def _bidirectional(candidates: int, every: int) -> Phase:
     permuted = candidates > 0
     operands = (FF_WEIGHT, Rule("bp", "weight", "o", permuted=permuted))
     masks = (Mask("weight", "k"), Mask("weight", "o", selection="inside-k"))
@@ -65,19 +80,8 @@ def bidirectional_mask(bound: Bound, step: int) -> Phase:
 def decayed_transposable(bound: Bound, step: int) -> Phase:
     """FST: transposable weights and MVUE gradients, then dense for the last part of the run."""
     if step >= bound.steps - round(bound.steps * bound.parameters["dense_share"]):
-        return Phase()
-    every = int(bound.parameters["every"])
-    return Phase(
-        (
-            Rule("ff", "weight", "both"),
-            Rule("bp", "weight", "both"),
-            Rule("wu", "output_gradient", "t"),
-        ),
-        (
-            Mask("weight", "both", every, "transposable"),
-            Mask("output_gradient", "t", selection="mvue"),
-        ),
-    )
+        return DENSE
+    return _both_ways(int(bound.parameters["every"]), "transposable", True)
 
 
 def fading(factor: Callable[[float], float]) -> Schedule:
@@ -88,43 +92,45 @@ def fading(factor: Callable[[float], float]) -> Schedule:
 
     def at(bound: Bound, step: int) -> Phase:
         left = factor(bound.parameters["rate"] * step / bound.steps)
-        masks = (Mask("weight", "k"),)
-        if left > bound.parameters["floor"]:
-            return Phase((), masks, fade=left)
-        return Phase((FF_WEIGHT, BP_SAME), masks)
+        return Phase((), MASK_K, fade=left) if left > bound.parameters["floor"] else CUT
 
     return at
 
 
-def stepwise(patterns: Callable[[Bound], list[tuple[int, int]]]) -> Schedule:
+def stepwise(
+    patterns: Callable[[tuple[int, int]], tuple[tuple[int, int], ...]],
+) -> Schedule:
     """PGF by structure decay: patterns follow each other over the first ``share`` of the run."""
 
     def at(bound: Bound, step: int) -> Phase:
-        order = patterns(bound)
+        order = patterns(bound.pattern or (1, 8))
         length = bound.steps * bound.parameters["share"] / max(1, len(order) - 1)
-        now = order[min(int(step / length), len(order) - 1)]
-        operands = (
-            Rule("ff", "weight", "k", pattern=now),
-            Rule("bp", "weight", "k", pattern=now),
-        )
-        return Phase(operands, (Mask("weight", "k", pattern=now),))
+        return _with_pattern(order[min(int(step / length), len(order) - 1)])
 
     return at
 
 
-def halving(bound: Bound) -> list[tuple[int, int]]:
+@lru_cache
+def _with_pattern(now: tuple[int, int]) -> Phase:
+    operands = (Rule("ff", "weight", "k", pattern=now), Rule("bp", "weight", "k", pattern=now))
+    return Phase(operands, (Mask("weight", "k", pattern=now),))
+
+
+@lru_cache
+def halving(pattern: tuple[int, int]) -> tuple[tuple[int, int], ...]:
     """M - 1 of M, then half of M, a quarter, ... down to N: 7:8, 4:8, 2:8, 1:8 for 1:8."""
-    n, m = bound.pattern or (1, 8)
+    n, m = pattern
     kept = [m - 1]
     while kept[-1] > n:
         kept.append(max(n, m // 2 if len(kept) == 1 else kept[-1] // 2))
-    return [(count, m) for count in kept]
+    return tuple((count, m) for count in kept)
 
 
-def geometric(bound: Bound) -> list[tuple[int, int]]:
+@lru_cache
+def geometric(pattern: tuple[int, int]) -> tuple[tuple[int, int], ...]:
     """The same density in ever smaller groups: 8:64, 4:32, 2:16, 1:8 for 1:8."""
-    n, m = bound.pattern or (1, 8)
-    return [(n * scale, m * scale) for scale in (8, 4, 2, 1)]
+    n, m = pattern
+    return tuple((n * scale, m * scale) for scale in (8, 4, 2, 1))
 
 
 def cubic_sparsity(final: float, start: float, end: float, time: float) -> float:
@@ -143,43 +149,47 @@ def gradual_magnitude(bound: Bound, step: int) -> Phase:
     refreshed = (step - step % every) / bound.steps
     share = bound.parameters["share"]
     density = 1 - cubic_sparsity(1 - bound.density, 0.0, share, refreshed)
-    mask = Mask("weight", "any", every, density=density)
-    if density == 1:
-        return Phase()
-    return Phase(
-        (Rule("ff", "weight", density=density), Rule("bp", "weight", density=density)), (mask,)
-    )
+    return DENSE if density == 1 else _unstructured(density, every, "magnitude", "uniform")
+
+
+@lru_cache(maxsize=4096)
+def _unstructured(
+    density: float,
+    every: int,
+    selection: Selection,
+    distribution: Literal["uniform", "erk"],
+    *more: Rule,
+) -> Phase:
+    """Weights of ``density`` in FF and BP, and ``more``."""
+    mask = Mask("weight", "any", every, selection, density=density, distribution=distribution)
+    weights = (Rule("ff", "weight", density=density), Rule("bp", "weight", density=density))
+    return Phase((*weights, *more), (mask,))
 
 
 def swat(bound: Bound, step: int) -> Phase:
     """Unstructured: top weights in FF and BP, top activations in WU."""
-    density = bound.density
-    return Phase(
-        (
-            Rule("ff", "weight", density=density),
-            Rule("bp", "weight", density=density),
-            Rule("wu", "activation", density=density),
-        ),
-        (
-            Mask("weight", "any", int(bound.parameters["period"]), density=density),
-            Mask("activation", "any", density=density),
-        ),
-    )
+    return _swat(bound.density, int(bound.parameters["period"]))
 
 
-def sparse_to_sparse(selection: str) -> Schedule:
+@lru_cache
+def _swat(density: float, period: int) -> Phase:
+    activation = Rule("wu", "activation", density=density)
+    phase = _unstructured(density, period, "magnitude", "uniform", activation)
+    return Phase(phase.operands, (*phase.masks, Mask("activation", "any", density=density)))
+
+
+def sparse_to_sparse(selection: Selection) -> Schedule:
     """Unstructured with ERK densities; RigL computes dense weight gradients on update steps."""
+    grows_by_gradient = selection == "magnitude-drop-gradient-grow"
 
     def at(bound: Bound, step: int) -> Phase:
-        density = bound.density
         every = int(bound.parameters.get("every", 0))
         if every and step > bound.parameters["share"] * bound.steps:
             every = 0
-        mask = Mask("weight", "any", every, selection, density=density, distribution="erk")  # pyright: ignore[reportArgumentType]
-        operands = [Rule("ff", "weight", density=density), Rule("bp", "weight", density=density)]
-        if selection != "magnitude-drop-gradient-grow" or not updates_now(bound, step):
-            operands.append(Rule("wu", "weight_gradient", density=density))
-        return Phase(tuple(operands), (mask,))
+        if grows_by_gradient and updates_now(bound, step):
+            return _unstructured(bound.density, every, selection, "erk")
+        gradient = Rule("wu", "weight_gradient", density=bound.density)
+        return _unstructured(bound.density, every, selection, "erk", gradient)
 
     return at
 
