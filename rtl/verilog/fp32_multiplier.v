@@ -42,14 +42,16 @@ module fp32_multiplier #(
     // Two's complement, biased by 127: -170 to 382.
     wire [9:0]  exponent = a_exponent + b_exponent - 10'd127 + {9'd0, raw[47]};
 
-    // Below the smallest normal exponent the significand moves right; 26 places leave only sticky.
+    // Below the smallest normal exponent the significand moves right; 25 places leave only sticky.
     wire        tiny = exponent[9] | (exponent == 10'd0);
     wire [9:0]  distance = 10'd1 - exponent;
-    wire [4:0]  right = ~tiny ? 5'd0 : distance > 10'd26 ? 5'd26 : distance[4:0];
-    wire [73:0] shifted = {wide, 26'd0} >> right;
-    wire        round_up = shifted[49] & (shifted[50] | (shifted[48:0] != 49'd0));
+    wire [4:0]  right = ~tiny ? 5'd0 : distance > 10'd25 ? 5'd25 : distance[4:0];
+    wire [24:0] shifted = wide[47:23] >> right;  // its last bit is half of the last place
+    wire [24:0] lost = wide[47:23] & ~(25'h1FFFFFF << right);
+    wire        sticky = (lost != 25'd0) | (wide[22:0] != 23'd0);
+    wire        round_up = shifted[0] & (shifted[1] | sticky);
     wire [7:0]  biased = tiny ? 8'd0 : exponent[7:0];
-    wire [30:0] rounded = {biased, shifted[72:50]} + {30'd0, round_up};
+    wire [30:0] rounded = {biased, shifted[23:1]} + {30'd0, round_up};
     wire        overflow = (~exponent[9] & (exponent >= 10'd255)) | (&rounded[30:23]);
 
     wire [31:0] value = nan      ? 32'h7FC00000
@@ -60,5 +62,5 @@ module fp32_multiplier #(
 
     delay_line #(.WIDTH(32), .STAGES(STAGES)) pipeline (.clk(clk), .in(value), .out(product));
 
-    wire unused = &{1'b0, shifted[73]};  // the leading one
+    wire unused = &{1'b0, shifted[24]};  // the leading one
 endmodule

