@@ -42,7 +42,7 @@ def find_subject(text: str, batch: int | None, input_shape: tuple[int, ...] | No
 
 
 def _from_zoo(name: str, batch: int | None, input_shape: tuple[int, ...] | None) -> Subject:
-    from weft.models.zoo import ZOO, build
+    from weft.models.zoo import ZOO, build, check_input
 
     if name not in ZOO:
         near = difflib.get_close_matches(name, list(ZOO), n=3, cutoff=0.4)
@@ -53,10 +53,14 @@ def _from_zoo(name: str, batch: int | None, input_shape: tuple[int, ...] | None)
         )
     if batch is not None and batch < 1:
         raise SubjectError(f"--batch is {batch}; it must be at least 1")
-    try:
-        return Subject(name, lambda: build(name, batch=batch, input_shape=input_shape))
-    except ValueError as error:
-        raise SubjectError(str(error)) from error
+    if input_shape is not None:
+        check_input(ZOO[name], input_shape)
+
+    def model() -> Any:
+        return build(name, batch=batch, input_shape=input_shape)
+
+    model.__qualname__ = name  # what a refusal by the builder names
+    return Subject(name, model)
 
 
 def _from_callable(text: str) -> Subject:

@@ -65,6 +65,7 @@ def refused(result: subprocess.CompletedProcess[str], *words: str) -> None:
         (["simulate", "resnet50", "--batch", "-3"], ["--batch is -3", "at least 1"]),
         (["simulate", "resnet50", "--batch", "many"], ["--batch", "integer"]),
         (["simulate", "resnet50", "--input", "3,x"], ["--input is '3,x'", "C,H,W or T"]),
+        (["simulate", "resnet50", "--input", "1024"], ["does not fit resnet50", "C,H,W"]),
         (["simulate", "resnet50", "--steps", "0"], ["steps is 0"]),
         (["simulate", "resnet50", "--without", "luck"], ["unknown feature 'luck'"]),
         (["simulate", "no.such.module:f"], ["module 'no.such.module' cannot be imported"]),
