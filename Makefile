@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_OUT ?= runs/demo
 
-.PHONY: setup demo test test-deep cosim-deep bench bench-gpu lint clean
+.PHONY: setup demo test test-deep cosim-deep bench bench-gpu bench-peers bench-scaling lint clean
 
 setup: $(STAMP)
 
@@ -30,6 +30,13 @@ bench: $(STAMP)
 DATA ?= ../shared/data/gpu
 bench-gpu: $(STAMP)
 	$(BIN)/python -m weft.sim.gpu.bench --data $(DATA)
+
+# The peers come from PyPI into environments of their own.
+bench-peers: $(STAMP)
+	$(BIN)/python -m weft.bench_peers --zigzag
+
+bench-scaling: $(STAMP)
+	$(BIN)/python -m weft.bench_scaling
 
 # Everything that takes long: all 2^32 products of halves, half a billion sums, long co-simulation.
 test-deep: $(STAMP)
