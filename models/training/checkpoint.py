@@ -37,9 +37,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
-        raise CheckpointError(f"checkpoint {path} is corrupt: {reason}") from None
+    except Exception:
+        # PyTorch's own words depend on what is wrong and advise to load it unsafely.
+        raise CheckpointError(
+            f"checkpoint {path} is corrupt: cut short, or no file of weights; "
+            "remove it to start the run again"
+        ) from None
     if not isinstance(state, dict) or state.get("format") != _FORMAT:
         raise CheckpointError(f"checkpoint {path} is not one of weft's, or of another version")
     return state
