@@ -7,12 +7,19 @@ from dataclasses import dataclass
 
 from weft.sim.results import RunResult
 
-__all__ = ["Compared", "compare_runs", "ideal_speedup", "pareto_front", "run_title"]
+__all__ = [
+    "Compared",
+    "compare_runs",
+    "distinct_titles",
+    "ideal_speedup",
+    "pareto_front",
+    "run_title",
+]
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A run beside its dense twin; ratios are None where there is no twin.
+    """A run beside its dense ``twin``; ratios are None where there is none.
 
     ``speedup`` and ``energy_ratio`` are dense over this run, per step. ``ideal_speedup`` counts
     multiply-accumulates only: what skipping the zeros' operations would give if nothing else
@@ -20,6 +27,7 @@ class Compared:
     """
 
     run: RunResult
+    twin: RunResult | None
     speedup: float | None
     energy_ratio: float | None
     ideal_speedup: float
@@ -35,7 +43,7 @@ def _compare(run: RunResult, dense: RunResult | None) -> Compared:
     if dense is not None:
         speedup = _per_step_ratio(dense.total.time_s, run.total.time_s, dense, run)
         energy = _per_step_ratio(dense.total.energy_j, run.total.energy_j, dense, run)
-    return Compared(run, speedup, energy, ideal_speedup(run))
+    return Compared(run, dense, speedup, energy, ideal_speedup(run))
 
 
 def _per_step_ratio(
@@ -62,8 +70,7 @@ def ideal_speedup(run: RunResult) -> float:
 
 def run_title(run: RunResult) -> str:
     """A run in a few words."""
-    pattern = "" if run.recipe == "dense" else f" {run.pattern}"
-    return f"{run.model}, {run.recipe}{pattern}, {run.hardware}"
+    return ", ".join(_title_fields(run)[:3])
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -78,3 +85,31 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
         if not front or y < points[front[-1]][1] or points[front[-1]] == (x, y):
             front.append(index)
     return front
+
+
+def distinct_titles(runs: Sequence[RunResult]) -> list[str]:
+    """What tells the runs apart, in as few words as will do; no two are equal."""
+    fields = [_title_fields(run) for run in runs]
+    columns = list(zip(*fields, strict=True))
+    told = [index for index, column in enumerate(columns) if len(set(column)) > 1] or [1]
+    for index in reversed(told[1:]):
+        fewer = [kept for kept in told if kept != index]
+        if len({_pick(row, fewer) for row in fields}) == len({_pick(row, told) for row in fields}):
+            told = fewer
+    titles: list[str] = []
+    for row in fields:
+        title, number = ", ".join(_pick(row, told)), 2
+        while title in titles:
+            title, number = f"{', '.join(_pick(row, told))} ({number})", number + 1
+        titles.append(title)
+    return titles
+
+
+def _pick(row: Sequence[str], indices: Sequence[int]) -> tuple[str, ...]:
+    return tuple(row[index] for index in indices)
+
+
+def _title_fields(run: RunResult) -> tuple[str, ...]:
+    pattern = "" if run.recipe == "dense" else f" {run.pattern}"
+    steps = f"{run.steps} steps"
+    return (run.model, f"{run.recipe}{pattern}", run.hardware, f"batch {run.batch}", steps)

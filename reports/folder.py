@@ -123,11 +123,9 @@ def _write_trace(path: Path, run: RunResult, slices: Sequence[Slice]) -> None:
 
 
 def _write_layers(path: Path, run: RunResult) -> None:
-    import pyarrow.parquet as pq
+    from weft.reports.parquet import layers_file
 
-    from weft.reports.parquet import layers_table
-
-    pq.write_table(layers_table([run]), path)
+    path.write_bytes(layers_file([run]))
 
 
 def read_run(folder: Path) -> RunResult:

@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from weft.reports.figures import breakdown, energy, roofline, stalls
-from weft.reports.units import data, seconds
+from weft.reports.comparison import ideal_speedup, run_title
+from weft.reports.page import render_page
+from weft.reports.run_charts import run_charts
+from weft.reports.tables import layer_table, other_tables, stage_table, uncosted_table
+from weft.reports.timeline import timeline
+from weft.reports.units import count, data, joules, ratio, seconds, share
+from weft.reports.validation import validation_lines
 from weft.sim.results import RunResult
 
 if TYPE_CHECKING:
@@ -14,88 +19,70 @@ if TYPE_CHECKING:
 
 __all__ = ["render_report"]
 
-_LAYER_COLUMNS = (
-    "name",
-    "stage",
-    "op",
-    "pattern",
-    "dataflow",
-    "time_s",
-    "cycles",
-    "busy_cycles",
-    "stall_cycles",
-    "why",
-    "dram_bytes",
-    "energy_j",
-    "tile",
-)
-_STAGE_COLUMNS = ("stage", "cycles", "time", "energy", "DRAM", "MACs done", "utilization")
-
 
 def render_report(run: RunResult, slices: Sequence[Slice] = ()) -> str:
-    """The whole page as text; every name in it is escaped."""
-    import jinja2
-    from plotly.offline import get_plotlyjs
+    """The whole page as text; every name in it is escaped.
 
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("weft.reports"), autoescape=True, trim_blocks=True
-    )
-    figures = [make(run) for make in (breakdown, roofline, stalls, energy)]
-    return environment.get_template("report.html").render(
+    ``slices`` are the timeline's window; without them the page has no timeline.
+    """
+    charts = run_charts(run)
+    if slices:
+        charts.append(timeline(slices))
+    return render_page(
+        "report.html",
+        charts,
+        title=run_title(run),
         run=run,
-        summary=_summary(run),
-        stage_columns=_STAGE_COLUMNS,
-        stages=_stages(run),
-        figures=[
-            {
-                "name": part.name,
-                "title": part.title,
-                "csv": part.csv,
-                "html": part.figure.to_html(
-                    full_html=False, include_plotlyjs=False, config={"responsive": True}
-                ),
-            }
-            for part in figures
-        ],
-        layer_columns=_LAYER_COLUMNS,
-        layers=[[_cell(getattr(layer, name)) for name in _LAYER_COLUMNS] for layer in run.layers],
-        plotly_js=get_plotlyjs(),
+        headline=_headline(run),
+        provenance=_provenance(run),
+        machine=_flat(run.machine),
+        stages=stage_table(run),
+        layers=layer_table(run),
+        tables=other_tables(run),
+        uncosted=uncosted_table(run),
+        uncosted_ops=sum(op.count for op in run.uncosted),
+        validation=validation_lines(run),
     )
 
 
-def _summary(run: RunResult) -> list[tuple[str, str]]:
+def _headline(run: RunResult) -> list[tuple[str, str]]:
     total = run.total
-    rows = [
-        ("batch and steps", f"{run.batch}, {run.steps}"),
-        ("cycles", "-" if total.cycles is None else f"{total.cycles:,}"),
+    figures = [
         ("time", seconds(total.time_s)),
-        ("energy", "-" if total.energy_j is None else f"{total.energy_j:.4g} J"),
-        ("samples per second", f"{total.samples_per_s:.4g}"),
-        ("effective throughput", f"{total.throughput_gops_effective:.4g} GOP/s"),
-        ("DRAM", data(total.dram_bytes)),
+        ("energy", joules(total.energy_j)),
+        ("samples per second", f"{total.samples_per_s:,.4g}"),
+        ("DRAM traffic", data(total.dram_bytes)),
+        ("effective throughput", f"{total.throughput_gops_effective:,.4g} GOP/s"),
+        ("speed-up by operation count alone", ratio(ideal_speedup(run))),
+    ]
+    if total.cycles is not None:
+        figures.insert(1, ("cycles", count(total.cycles)))
+    if total.stce_utilization is not None:
+        figures.append(("array utilization", share(total.stce_utilization)))
+    return figures
+
+
+def _provenance(run: RunResult) -> list[tuple[str, str]]:
+    rows = [
+        ("model", run.model),
+        ("recipe", run.recipe),
+        ("pattern", run.pattern),
+        ("machine", run.hardware),
+        ("batch", count(run.batch)),
+        ("steps", count(run.steps)),
         ("weft", run.weft_version),
+        ("schema", run.schema),
     ]
-    return rows + list(run.provenance.items())
+    rest = run.provenance.items()
+    return rows + [(key, text) for key, text in rest if not key.startswith("validated")]
 
 
-def _stages(run: RunResult) -> list[list[str]]:
-    return [
-        [
-            name,
-            _cell(cost.cycles),
-            seconds(cost.time_s),
-            "-" if cost.energy_j is None else f"{cost.energy_j:.4g} J",
-            data(cost.dram_bytes),
-            f"{cost.macs_done:,}",
-            f"{cost.stce_utilization:.1%}" if cost.stce_utilization else "-",
-        ]
-        for name, cost in (*run.stages.items(), ("total", run.total))
-    ]
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool | str):
-        return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
+def _flat(machine: Any, prefix: str = "") -> list[tuple[str, str]]:
+    """The machine's fields with dotted names."""
+    rows: list[tuple[str, str]] = []
+    for key, value in machine.items():
+        if isinstance(value, dict):
+            rows += _flat(value, f"{prefix}{key}.")
+        else:
+            rows.append((f"{prefix}{key}", str(value)))
+    return rows

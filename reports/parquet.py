@@ -12,7 +12,7 @@ from weft.sim.results import LayerCost, RunResult
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["layers_table"]
+__all__ = ["layers_file", "layers_table"]
 
 _RUN_FIELDS = ("model", "recipe", "pattern", "hardware", "batch", "steps")
 _LARGEST_INT64 = 2**63 - 1
@@ -33,6 +33,16 @@ def layers_table(runs: Sequence[RunResult]) -> pa.Table:
         values = [getattr(layer, field.name) for run in runs for layer in run.layers]
         columns[field.name] = pa.array(values, _arrow_type(hints[field.name], values))
     return pa.table(columns)
+
+
+def layers_file(runs: Sequence[RunResult]) -> bytes:
+    """The table as the content of a Parquet file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    buffer = pa.BufferOutputStream()
+    pq.write_table(layers_table(runs), buffer)
+    return buffer.getvalue().to_pybytes()
 
 
 def _arrow_type(kind: Any, values: Sequence[Any]) -> pa.DataType:

@@ -1,107 +1,121 @@
 """A window of the timeline in the Trace Event format that ui.perfetto.dev opens.
 
-One microsecond on screen is one cycle. Each queue is a track; a DRAM counter tells bytes moved.
+One microsecond on screen is one cycle. Each unit is a track of instructions; counters tell DRAM
+traffic, banks in use and power.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from weft.sim.engine import Slice
-from weft.sim.program import Matmul, Queue, Reduce, Transfer, Update, Vector
+from weft.reports.counters import (
+    Level,
+    banks_in_use,
+    dram_levels,
+    pieces,
+    power_levels,
+)
+from weft.reports.machines import machine_of
+from weft.reports.work import describe, layer_and_stage
+from weft.sim.program import Queue
 from weft.sim.results import RunResult
 
-__all__ = ["render_trace"]
+if TYPE_CHECKING:
+    from weft.sim.engine import Slice
+
+__all__ = ["LIMIT", "render_trace", "trace_events"]
+
+LIMIT = 20_000
+"""Instructions that a trace holds at most: about six megabytes."""
 
 _PROCESS = 1
 
 
-def render_trace(run: RunResult, slices: Sequence[Slice]) -> str:
-    """The trace as JSON text; bounded by the number of ``slices``."""
-    events = [*_tracks(run), *(_event(part) for part in slices), *_dram_counter(slices)]
-    return json.dumps(
-        {
-            "traceEvents": events,
-            "displayTimeUnit": "ns",
-            "otherData": {
-                "model": run.model,
-                "recipe": run.recipe,
-                "hardware": run.hardware,
-                "time_unit": "1 us on screen = 1 cycle",
-                "instructions": str(len(slices)),
-            },
-        }
-    )
+def render_trace(run: RunResult, slices: Sequence[Slice], limit: int = LIMIT) -> str:
+    """The trace as JSON text; the first ``limit`` of ``slices``, and counters of bounded size."""
+    drawn = slices[:limit]
+    trace = {
+        "displayTimeUnit": "ns",
+        "otherData": {
+            "model": run.model,
+            "recipe": f"{run.recipe} {run.pattern}",
+            "hardware": run.hardware,
+            "weft": run.weft_version,
+            "time unit": "1 us on screen is 1 cycle",
+            "instructions": f"{len(drawn)} of {len(slices)} in the window",
+            "pieces": str(pieces(drawn)),
+            "end": "cut in program order: near its end other units may have gone on",
+        },
+        "traceEvents": list(trace_events(run, drawn)),
+    }
+    return json.dumps(trace, separators=(",", ":"), allow_nan=False)
 
 
-def _tracks(run: RunResult) -> Iterator[dict[str, Any]]:
-    yield _meta("process_name", 0, f"{run.hardware}: {run.model}, {run.recipe} {run.pattern}")
+def trace_events(run: RunResult, slices: Sequence[Slice]) -> Iterator[dict[str, Any]]:
+    """All events: names of the tracks, instructions, counters."""
+    yield _name("process_name", 0, f"{run.hardware}: {run.model}, {run.recipe} {run.pattern}")
     for queue in Queue:
-        yield _meta("thread_name", int(queue) + 1, queue.name.lower())
+        yield _name("thread_name", _track(queue), queue.name.lower())
+        yield {
+            "ph": "M",
+            "pid": _PROCESS,
+            "tid": _track(queue),
+            "name": "thread_sort_index",
+            "args": {"sort_index": int(queue)},
+        }
+    for part in slices:
+        yield _event(part)
+    yield from _counters(run, slices)
 
 
-def _meta(name: str, track: int, value: str) -> dict[str, Any]:
-    return {"ph": "M", "pid": _PROCESS, "tid": track, "name": name, "args": {"name": value}}
+def _track(queue: Queue) -> int:
+    return int(queue) + 1
+
+
+def _name(kind: str, track: int, value: str) -> dict[str, Any]:
+    return {"ph": "M", "pid": _PROCESS, "tid": track, "name": kind, "args": {"name": value}}
 
 
 def _event(part: Slice) -> dict[str, Any]:
-    name, arguments = _describe(part)
-    arguments["segment"] = part.segment
-    arguments["finish"] = part.finish
-    arguments["stall_cycles"] = part.stall_cycles
+    name, arguments = describe(part)
+    layer, stage = layer_and_stage(part.segment)
+    more: dict[str, int | str] = {"layer": layer, "stage": stage, "finish": part.finish}
+    if part.stall_cycles:
+        more["stall_cycles"] = part.stall_cycles
     if part.cause is not None:
-        arguments["stall_cause"] = part.cause.name.lower()
+        more["stall_cause"] = part.cause.name.lower()
     return {
         "ph": "X",
         "pid": _PROCESS,
-        "tid": int(part.instruction.queue) + 1,
+        "tid": _track(part.instruction.queue),
         "ts": part.start,
         "dur": part.occupied_until - part.start,
         "name": name,
-        "cat": part.segment.rpartition(":")[2] or "item",
-        "args": arguments,
+        "cat": stage or "item",
+        "args": {**more, **{key: value for key, value in arguments.items() if value != ""}},
     }
 
 
-def _describe(part: Slice) -> tuple[str, dict[str, Any]]:
-    work = part.instruction.work
-    match work:
-        case Transfer():
-            verb = "load" if part.instruction.queue is Queue.LOAD else "store"
-            return f"{verb} {work.buffer}", {"bytes": work.bytes}
-        case Matmul():
-            tile = f"{work.batch}x{work.rows}x{work.depth}x{work.columns}"
-            return f"matmul {work.dataflow.name} {work.pattern}", {"tile": tile}
-        case Reduce():
-            return f"reduce {work.pattern}", {"groups": work.groups}
-        case Update():
-            return f"update {work.optimizer}", {"elements": work.elements}
-        case Vector():
-            return "vector", {"elements": work.elements, "passes": work.passes}
-        case _:
-            return "sync", {}
+def _counters(run: RunResult, slices: Sequence[Slice]) -> Iterator[dict[str, Any]]:
+    yield from _counter("DRAM bytes per cycle", dram_levels(slices))
+    if pieces(slices) == 1:
+        yield from _counter("banks in use", banks_in_use(slices))
+    machine = machine_of(run)
+    if machine is not None:
+        yield from _counter("power in watts", {"power": power_levels(slices, machine)})
 
 
-def _dram_counter(slices: Sequence[Slice]) -> Iterator[dict[str, Any]]:
-    """Bytes per cycle that the two memory queues move, as steps."""
-    changes: dict[int, dict[str, float]] = {}
-    for part in slices:
-        work = part.instruction.work
-        if not isinstance(work, Transfer) or part.occupied_until == part.start:
-            continue
-        side = "read" if part.instruction.queue is Queue.LOAD else "write"
-        rate = work.bytes / (part.occupied_until - part.start)
-        changes.setdefault(part.start, {})[side] = rate
-        changes.setdefault(part.occupied_until, {}).setdefault(side, 0.0)
-    level = {"read": 0.0, "write": 0.0}
-    for time in sorted(changes):
-        level |= changes[time]
-        yield {
-            "ph": "C",
-            "pid": _PROCESS,
-            "ts": time,
-            "name": "DRAM bytes per cycle",
-            "args": dict(level),
-        }
+def _counter(name: str, series: Mapping[str, Sequence[Level]]) -> Iterator[dict[str, Any]]:
+    """One track per series."""
+    for part, points in series.items():
+        for cycle, level in points:
+            yield {
+                "ph": "C",
+                "pid": _PROCESS,
+                "tid": 0,
+                "ts": cycle,
+                "name": f"{name}: {part}" if len(series) > 1 else name,
+                "args": {part: round(level, 6)},
+            }

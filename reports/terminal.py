@@ -66,9 +66,9 @@ def _table(title: str, *columns: str) -> Table:
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for index, column in enumerate(columns):
-        name = index == 0 or column == "op"
-        justify = "left" if name else "right"
-        table.add_column(column, justify=justify, overflow="fold", no_wrap=not name)
+        justify = "left" if index == 0 or column == "op" else "right"
+        folds = column in ("layer", "op", "model", "derivative")
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=not folds)
     return table
 
 
