@@ -11,7 +11,7 @@ import numpy as np
 
 from weft.rtl.product import Case
 from weft.rtl.simulate import Pauses
-from weft.sim.machine import Machine, parse_machine
+from weft.sim.machine import Array, Buffers, Machine, Memory, Sore, Wuve
 from weft.sim.pattern import Pattern
 from weft.sim.program import (
     Channel,
@@ -35,6 +35,15 @@ __all__ = ["CaseFileError", "read_case", "write_case"]
 
 _WORKS: dict[str, type[Any]] = {
     kind.__name__: kind for kind in (Transfer, Matmul, Reduce, Update, Vector, Sync)
+}
+
+
+_PARTS: dict[str, type[Any]] = {
+    "array": Array,
+    "buffers": Buffers,
+    "memory": Memory,
+    "sore": Sore,
+    "wuve": Wuve,
 }
 
 
@@ -79,11 +88,16 @@ def _node_in(node: dict[str, Any]) -> Node:
     )
 
 
-def write_case(path: Path, case: Case, machine_text: str, pauses: Pauses) -> None:
-    """Save ``case`` with the text of its machine file and the memory's pauses."""
+def _machine_in(fields: dict[str, Any]) -> Machine:
+    parts = {name: kind(**fields[name]) for name, kind in _PARTS.items()}
+    return Machine(**{**fields, **parts})
+
+
+def write_case(path: Path, case: Case, machine: Machine, pauses: Pauses) -> None:
+    """Save ``case`` with its machine and the memory's pauses."""
     head = {
         "name": case.name,
-        "machine": machine_text,
+        "machine": asdict(machine),
         "pauses": asdict(pauses),
         "tensors": case.tensors,
         "segments": [
@@ -100,8 +114,8 @@ def write_case(path: Path, case: Case, machine_text: str, pauses: Pauses) -> Non
         np.savez_compressed(file, allow_pickle=False, head=text, **arrays)
 
 
-def read_case(path: Path) -> tuple[Case, Machine, str, Pauses]:
-    """The case, its machine, the machine file's text, and the memory's pauses.
+def read_case(path: Path) -> tuple[Case, Machine, Pauses]:
+    """The case, its machine, and the memory's pauses.
 
     Raises:
         CaseFileError: the file is missing, or no case file.
@@ -117,7 +131,6 @@ def read_case(path: Path) -> tuple[Case, Machine, str, Pauses]:
         )
         tokens = tuple((Channel(channel), count) for channel, count in head["tokens"])
         case = Case(head["name"], Program(segments, tokens), memory, head["tensors"], expected)
-        machine = parse_machine(head["machine"], source=str(path))
-        return case, machine, head["machine"], Pauses(**head["pauses"])
+        return case, _machine_in(head["machine"]), Pauses(**head["pauses"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CaseFileError(f"{path} is no co-simulation case: {error}") from error

@@ -17,9 +17,9 @@ import numpy as np
 from weft.rtl.assemble import AssembleError, assemble
 from weft.rtl.casefile import read_case, write_case
 from weft.rtl.product import Case, Job, Tiles, make_case, tile_units
-from weft.rtl.simulate import IDEAL, Pauses, RtlRun, simulate
+from weft.rtl.simulate import IDEAL, Pauses, RtlRun, SimulationError, simulate
 from weft.sim.engine import Engine
-from weft.sim.machine import Machine, load_machine, machine_names, machine_text
+from weft.sim.machine import Machine, load_machine, machine_names
 from weft.sim.pattern import Pattern
 from weft.sim.program import Dataflow, Queue
 from weft.sim.reference.bind import bind
@@ -37,6 +37,7 @@ __all__ = [
     "random_case",
     "random_job",
     "replay",
+    "run_one",
 ]
 
 
@@ -305,7 +306,7 @@ def cosim(
         machine: name or path of a machine file, instead of ``array``.
         pauses: back-pressure of the memory.
         save: folder that takes the case when something differs (default: ``runs/cosim``).
-        wave: file that takes the waveform (FST).
+        wave: file that takes the waveform, .vcd or .fst (the latter needs lz4's header).
 
     Raises:
         CosimError: an unknown dataflow or array, or a product without a fitting tile.
@@ -315,10 +316,9 @@ def cosim(
         raise CosimError(f"dataflow {dataflow!r}; known: os, ws")
     if min(product) < 1:
         raise CosimError(f"product {product}; each size is at least 1")
-    name = machine or machine_of_array(*array)
-    model = load_machine(name)
+    model = load_machine(machine or machine_of_array(*array))
     case = random_case(model, product, Pattern.parse(pattern), Dataflow[dataflow.upper()], seed)
-    return _run_one(case, model, machine_text(name), pauses, save, wave)
+    return run_one(case, model, pauses=pauses, save=save, wave=wave)
 
 
 def replay(path: Path, *, save: Path | None = None, wave: Path | None = None) -> CosimResult:
@@ -327,25 +327,39 @@ def replay(path: Path, *, save: Path | None = None, wave: Path | None = None) ->
     Raises:
         CaseFileError: the file holds no case.
     """
-    case, machine, text, pauses = read_case(path)
-    return _run_one(case, machine, text, pauses, save, wave)
+    case, machine, pauses = read_case(path)
+    return run_one(case, machine, pauses=pauses, save=save, wave=wave)
 
 
-def _run_one(
+def run_one(
     case: Case,
     machine: Machine,
-    text: str,
-    pauses: Pauses,
-    save: Path | None,
-    wave: Path | None,
+    *,
+    pauses: Pauses = IDEAL,
+    save: Path | None = None,
+    wave: Path | None = None,
 ) -> CosimResult:
+    """Run and compare one case; if something differs or goes wrong it is saved to be replayed.
+
+    Raises:
+        SimulationError: the Verilog hung or broke a rule of its bus; the message says how to
+            replay it.
+    """
     began = time.perf_counter()
-    (run,) = simulate(machine, [case], [pauses], wave=wave)
+    try:
+        (run,) = simulate(machine, [case], [pauses], wave=wave)
+    except SimulationError as error:
+        raise SimulationError(f"{error}; {_keep(case, machine, pauses, save)}") from error
     result = compare(case, machine, pauses, run, time.perf_counter() - began)
     if result.agrees:
         return result
+    return dataclasses.replace(result, replay=_keep(case, machine, pauses, save))
+
+
+def _keep(case: Case, machine: Machine, pauses: Pauses, save: Path | None) -> str:
+    """Save the case; the command that replays it."""
     folder = save or Path("runs") / "cosim"
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / f"{case.name.replace(' ', '-').replace(':', '_')}.npz"
-    write_case(target, case, text, pauses)
-    return dataclasses.replace(result, replay=f"weft cosim --program {target}")
+    write_case(target, case, machine, pauses)
+    return f"weft cosim --program {target}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weft.rtl.assemble import Assembled, assemble
-from weft.rtl.build import VERILOG, Design, build_cocotb, run_cocotb
+from weft.rtl.build import VERILOG, BuildError, Design, build_cocotb, run_cocotb
 from weft.rtl.parameters import parameters
 from weft.rtl.product import Case
 from weft.sim.machine import Machine
@@ -21,7 +22,7 @@ from weft.sim.program import Queue
 from weft.sim.reference.bind import bind
 from weft.sim.reference.stepper import Span
 
-__all__ = ["IDEAL", "Pauses", "RtlRun", "SimulationError", "cosim_design", "simulate"]
+__all__ = ["IDEAL", "Pauses", "RtlRun", "SimulationError", "cosim_design", "outcomes", "simulate"]
 
 TOKEN_BITS = 16
 BENCH = VERILOG.parent / "bench"
@@ -152,6 +153,25 @@ def _log2_above(value: int, least: int) -> int:
     return max(least, (value - 1).bit_length())
 
 
+def _build(design: Design, wave: Path | None) -> Path:
+    """The executable, with waveforms in the format that the file's name asks for."""
+    if wave is None:
+        return build_cocotb(design)
+    if wave.suffix == ".vcd":
+        return build_cocotb(dataclasses.replace(design, arguments=("--trace-vcd",)))
+    if wave.suffix != ".fst":
+        raise SimulationError(f"waveform {wave}; the file ends in .vcd or .fst")
+    try:
+        return build_cocotb(design, waves=True)
+    except BuildError as error:
+        if "lz4.h" not in str(error):
+            raise
+        raise SimulationError(
+            f"waveform {wave}: Verilator's FST writer needs the header lz4.h (liblz4-dev); "
+            "install it, or let the file end in .vcd"
+        ) from error
+
+
 def simulate(
     machine: Machine,
     cases: Sequence[Case],
@@ -159,19 +179,41 @@ def simulate(
     limit: int = 50_000_000,
     wave: Path | None = None,
 ) -> list[RtlRun]:
-    """Run every case on the Verilog of ``machine``, all in one process; ``wave`` takes an FST.
+    """Run every case on the Verilog of ``machine``, all in one process; ``wave`` takes a
+    waveform (its name ends in .vcd or .fst).
 
     Raises:
         AssembleError, UnsupportedMachineError: what the Verilog cannot run.
         SimulationError: a case hung, or the bus protocol was broken.
     """
+    found = outcomes(machine, cases, pauses, limit, wave)
+    for outcome in found:
+        if isinstance(outcome, SimulationError):
+            raise outcome
+    return [outcome for outcome in found if isinstance(outcome, RtlRun)]
+
+
+def outcomes(
+    machine: Machine,
+    cases: Sequence[Case],
+    pauses: Sequence[Pauses] | None = None,
+    limit: int = 50_000_000,
+    wave: Path | None = None,
+    change: Callable[[Design], Design] = lambda design: design,
+    ports: Sequence[Mapping[str, int]] | None = None,
+) -> list[RtlRun | SimulationError]:
+    """Like ``simulate``, with each case's failure in its place.
+
+    ``change`` may replace the design by a variant of it, whose further ``ports`` are set per case.
+    """
     width = min(machine.memory.read_bytes_per_cycle, machine.memory.write_bytes_per_cycle)
     codes = [assemble(case.program, machine, case.tensors) for case in cases]
     longest = max(len(words) for code in codes for words in code.words)
     largest = max(case.memory.size for case in cases)
-    design = cosim_design(machine, 1 << _log2_above(longest, 12), _log2_above(largest, 20))
-    program = build_cocotb(design, waves=wave is not None)
+    design = change(cosim_design(machine, 1 << _log2_above(longest, 12), _log2_above(largest, 23)))
+    program = _build(design, wave)
     pauses = pauses or [IDEAL] * len(cases)
+    ports = ports or [{}] * len(cases)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         settings: list[dict[str, int]] = []
@@ -188,6 +230,7 @@ def simulate(
                         f"pause_{name}": getattr(pause, name)
                         for name in ("ar", "r", "aw", "w", "b")
                     },
+                    **ports[index],
                 }
             )
         (folder / "cases.json").write_text(json.dumps(settings))
@@ -200,7 +243,7 @@ def simulate(
             waves=wave is not None,
         )
         if wave is not None:
-            shutil.move(folder / "dump.fst", wave)
+            shutil.move(folder / f"dump{wave.suffix}", wave)
         answers = json.loads((folder / "answers.json").read_text())
         return [
             _result(case, answer, folder / str(index), width)
@@ -208,11 +251,13 @@ def simulate(
         ]
 
 
-def _result(case: Case, answer: dict[str, int], folder: Path, width: int) -> RtlRun:
+def _result(
+    case: Case, answer: dict[str, int], folder: Path, width: int
+) -> RtlRun | SimulationError:
     if answer["hung"]:
-        raise SimulationError(f"{case.name}: still running after {answer['cycles']} cycles")
+        return SimulationError(f"{case.name}: still running after {answer['cycles']} cycles")
     if answer["faults"]:
-        raise SimulationError(f"{case.name}: {answer['faults']} breaks of the AXI4 protocol")
+        return SimulationError(f"{case.name}: {answer['faults']} breaks of the AXI4 protocol")
     memory = _unhex((folder / "result.hex").read_text(), width)[: case.memory.size]
     spans = _spans(case, (folder / "log.txt").read_text())
     return RtlRun(max(max(span.free, span.finish) for span in spans), spans, memory)

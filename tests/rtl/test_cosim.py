@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from weft.rtl.casefile import CaseFileError
-from weft.rtl.cosim import CosimError, cosim, cosim_cases, random_case, replay
+from weft.rtl.cosim import CosimError, cosim, cosim_cases, random_case, replay, run_one
 from weft.rtl.product import Case
-from weft.rtl.simulate import IDEAL, Pauses
+from weft.rtl.simulate import IDEAL, Pauses, SimulationError
 from weft.sim.machine import Machine, load_machine
 from weft.sim.pattern import Pattern
 from weft.sim.program import Dataflow
@@ -87,3 +88,54 @@ def test_pauses_slow_the_memory_and_still_agree() -> None:
     slow = cosim((16, 32, 16), "dense", "os", (4, 4), seed=1, pauses=pauses)
     assert slow.agrees
     assert slow.rtl_cycles > fast.rtl_cycles
+
+
+def test_a_difference_is_told_saved_and_replayed(tmp_path: Path) -> None:
+    machine = load_machine("sat-4x4")
+    case = random_case(machine, (8, 16, 16), Pattern.parse("2:8"), Dataflow.OS, 4)
+    assert case.expected is not None
+    wrong = case.expected.copy()
+    place = case.tensors["output"] + 5
+    wrong[place] ^= 1
+    result = run_one(dataclasses.replace(case, expected=wrong), machine, save=tmp_path)
+    assert result.values_different == 1
+    assert not result.agrees
+    assert any(f"memory at 0x{place:x}" in line for line in result.differences)
+    command, _, path = result.replay.rpartition(" ")
+    assert command == "weft cosim --program"
+    again = replay(Path(path), save=tmp_path / "again")
+    assert again.differences == result.differences
+    assert again.instructions == result.instructions
+
+
+@pytest.mark.deep
+def test_a_waveform_of_the_run(tmp_path: Path) -> None:
+    wave = tmp_path / "wave.vcd"
+    assert cosim((4, 16, 16), "2:8", "os", (4, 4), seed=1, wave=wave).agrees
+    assert wave.read_text(encoding="utf-8").startswith("$version")
+
+
+def test_refuses_unknown_waveforms(tmp_path: Path) -> None:
+    with pytest.raises(SimulationError, match=r"the file ends in .vcd or .fst"):
+        cosim((4, 16, 16), wave=tmp_path / "wave.png", save=tmp_path)
+
+
+DEEP = {"4x4": 1000, "4x8": 400, "8x8": 400, "16x16": 150, "32x32": 50}
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("array", DEEP)
+def test_two_thousand_random_products_agree(array: str) -> None:
+    machine = load_machine(f"sat-{array}")
+    count, batch = DEEP[array], 50
+    for first in range(0, count, batch):
+        cases = random_suite(machine, batch, 48 + 3 * machine.array.rows, seed=10_000 + first)
+        agree(machine, cases, random_pauses(batch, seed=first)[::-1])
+
+
+@pytest.mark.deep
+def test_a_layer_of_a_residual_network_agrees() -> None:
+    """A 3x3 convolution of 128 channels to 128 at 28x28, as the product it is."""
+    result = cosim((28 * 28, 128 * 9, 128), "2:8", "os", (32, 32), seed=1)
+    assert result.agrees, result.differences
+    assert result.rtl_cycles > 25_000
