@@ -20,6 +20,9 @@ demo: $(STAMP)
 	$(BIN)/weft compare resnet18 --recipe dense --recipe bdwp --pattern 2:8 --batch 64 \
 	    --hardware sat-vcu1525 --out $(DEMO_OUT)
 
+# One thread each for the two test workers: PyTorch would otherwise start more than there are cores.
+test test-deep cosim-deep: export OMP_NUM_THREADS = 1
+
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -q -m "not deep"
 
