@@ -12,14 +12,12 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from weft.mapper.lower import edge_layers
+from weft.mapper.recipe_work import Added, Extra, insert_work, weight_patterns
 from weft.sim.pattern import MAX_M, Pattern
 from weft.sim.workload import (
-    MaskWork,
     Product,
     Role,
     Stage,
-    UpdateOp,
-    VectorOp,
     Workload,
 )
 
@@ -34,8 +32,6 @@ __all__ = [
     "apply_recipe",
     "summarize_dense",
 ]
-
-Item = Product | VectorOp | UpdateOp | MaskWork
 
 
 class Rule(Protocol):
@@ -60,18 +56,14 @@ class Mask(Protocol):
     def selection(self) -> str: ...
 
 
-class Extra(Protocol):
-    """Work beside products and masks, by ``kind``, every so many steps."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def every(self) -> int: ...
-
-
 class Phase(Protocol):
-    """What holds at one step; ``unstructured`` operands are sparse without a pattern."""
+    """What holds at one step; ``unstructured`` operands are sparse without a pattern.
 
+    With ``fade`` above 0 the weights that masks drop are scaled by it and stay in the products.
+    """
+
+    @property
+    def fade(self) -> float: ...
     @property
     def rules(self) -> Sequence[Rule]: ...
     @property
@@ -122,6 +114,18 @@ _SIDE = {
     ("wu", "output_gradient"): "right",
 }
 
+
+@dataclass(frozen=True)
+class _WeightRule:
+    """Weights pruned in FF."""
+
+    stage: str = "ff"
+    operand: str = "weight"
+    pattern: tuple[int, int] | None = None
+
+
+_FADED = _WeightRule()
+
 PatternOf = Callable[[Product], Pattern]
 """The pattern for one product: one for all, or one per layer."""
 
@@ -142,14 +146,30 @@ def apply_recipe(
     new or not: with ``pregenerate`` right behind it, else before each product that uses them.
     """
     phase = recipe.at(step)
-    sides = {Stage(rule.stage): rule for rule in phase.rules}
     excluded = _excluded(workload, skip or SkipRules())
+    sparse, dense = _sparse_products(workload, phase.rules, pattern, excluded)
+    faded, _ = _sparse_products(workload, (_FADED,) if phase.fade else (), pattern, excluded)
+    due = tuple(extra for extra in phase.extras if step % extra.every == 0)
+    added = Added(pregenerate, due, weight_patterns(faded))
+    items = insert_work(workload.items, sparse, added)
+    padded = sum(p.macs_done - round(p.macs_dense * p.pattern.density) for p in sparse.values())
+    return Applied(replace(workload, items=items), dense, padded, _notes(phase))
+
+
+def _sparse_products(
+    workload: Workload,
+    rules: Sequence[Rule],
+    pattern: Pattern | PatternOf,
+    excluded: Mapping[str, str],
+) -> tuple[dict[int, Product], dict[str, str]]:
+    """The products that ``rules`` prune, by position, and the layers they leave dense, with why."""
+    by_stage = {Stage(rule.stage): rule for rule in rules}
     dense: dict[str, str] = {}
     sparse: dict[int, Product] = {}
     for position, item in enumerate(workload.items):
-        if not isinstance(item, Product) or item.stage not in sides or not _prunable(item):
+        if not isinstance(item, Product) or item.stage not in by_stage or not _prunable(item):
             continue
-        rule = sides[item.stage]
+        rule = by_stage[item.stage]
         n, m = rule.pattern or _pair(pattern(item) if callable(pattern) else pattern)
         side = _SIDE[rule.stage, rule.operand]
         reason = excluded.get(item.name) or _why_dense(item, side, m)
@@ -157,9 +177,7 @@ def apply_recipe(
             dense.setdefault(item.name, reason)
         elif n < m:
             sparse[position] = item.with_sparsity(side, Pattern(n, m))
-    items = _insert_masks(workload.items, sparse, pregenerate)
-    padded = sum(p.macs_done - round(p.macs_dense * p.pattern.density) for p in sparse.values())
-    return Applied(replace(workload, items=items), dense, padded, _notes(phase))
+    return sparse, dense
 
 
 def _pair(pattern: Pattern) -> tuple[int, int]:
@@ -175,8 +193,8 @@ def _notes(phase: Phase) -> tuple[str, ...]:
     if selections and phase.rules:
         names = ", ".join(selections)
         notes.append(f"masks by {names} are priced as if SORE selected by magnitude")
-    for kind in sorted({extra.kind for extra in phase.extras}):
-        notes.append(f"not priced: {kind}")
+    if any(extra.kind == "permutation-search" for extra in phase.extras):
+        notes.append("each candidate permutation is priced as one pass of SORE, its score as free")
     return tuple(notes)
 
 
@@ -204,81 +222,6 @@ def _why_dense(product: Product, side: str, m: int) -> str:
     if side == "left" and product.stage is Stage.WU and product.convolution is not None:
         return "a window's activations are shared between taps and stay dense"
     return ""
-
-
-def _insert_masks(
-    items: Sequence[Item], sparse: Mapping[int, Product], pregenerate: bool
-) -> tuple[Item, ...]:
-    """Rebuild the list with sparse products and mask work in place, dependencies renumbered."""
-    patterns = _weight_patterns(sparse)
-    rebuilt: list[Item] = []
-    moved: dict[int, int] = {}
-    for position, item in enumerate(items):
-        current: Item = sparse.get(position, item)
-        inputs = tuple(moved[source] for source in item.inputs)
-        if position in sparse and isinstance(current, Product):
-            extra = _mask_before(current, inputs, pregenerate)
-            if extra is not None:
-                rebuilt.append(extra)
-                inputs = (*inputs, len(rebuilt) - 1)
-        moved[position] = len(rebuilt)
-        rebuilt.append(_with_inputs(current, inputs))
-        if isinstance(item, UpdateOp) and pregenerate and item.parameter in patterns:
-            rebuilt += _layouts(item, patterns[item.parameter], len(rebuilt) - 1)
-    return tuple(rebuilt)
-
-
-def _with_inputs(item: Item, inputs: tuple[int, ...]) -> Item:
-    return item if item.inputs == inputs else replace(item, inputs=inputs)
-
-
-def _weight_patterns(sparse: Mapping[int, Product]) -> dict[str, dict[str, Pattern]]:
-    """Pattern of each pruned parameter along "k" (used in FF) and "o" (used in BP)."""
-    found: dict[str, dict[str, Pattern]] = {}
-    for product in sparse.values():
-        if product.sparse_operand == "right" and product.right.role is Role.WEIGHT:
-            axis = "k" if product.stage is Stage.FF else "o"
-            found.setdefault(product.right.parameter, {})[axis] = product.pattern
-    return found
-
-
-def _layouts(update: UpdateOp, patterns: Mapping[str, Pattern], position: int) -> list[Item]:
-    """The compressed layouts of an updated weight that products of the next step will read."""
-    return [
-        MaskWork(
-            name=f"{update.name}:{axis}",
-            parameter=update.parameter,
-            elements=update.elements,
-            pattern=patterns[axis],
-            axis=axis,
-            source="weight",
-            inputs=(position,),
-        )
-        for axis in ("k", "o")
-        if axis in patterns
-    ]
-
-
-def _mask_before(product: Product, inputs: tuple[int, ...], pregenerate: bool) -> MaskWork | None:
-    """SORE work on the path of a product: gradients always, weights unless pre-generated."""
-    operand = product.left if product.sparse_operand == "left" else product.right
-    if operand.role is Role.WEIGHT:
-        if pregenerate:
-            return None
-        axis = "k" if product.stage is Stage.FF else "o"
-        return MaskWork(
-            f"{product.name}:{axis}",
-            operand.parameter,
-            operand.elements,
-            product.pattern,
-            axis,
-            "weight",
-        )
-    axis = "t" if product.stage is Stage.WU else "o"
-    source = "gradient" if operand.role is Role.GRADIENT else "activation"
-    return MaskWork(
-        f"{product.name}:{axis}", "", operand.elements, product.pattern, axis, source, 1, inputs
-    )
 
 
 def summarize_dense(dense: Mapping[str, str]) -> str:

@@ -275,7 +275,7 @@ def _step_kinds(recipe: Recipe, steps: int) -> Iterable[tuple[int, int]]:
     for step in range(steps):
         phase = recipe.at(step)
         extras = tuple(extra.kind for extra in phase.extras if step % extra.every == 0)
-        key = (tuple(phase.rules), bool(phase.unstructured), extras)
+        key = (tuple(phase.rules), bool(phase.unstructured), extras, phase.fade > 0)
         first, count = kinds.get(key, (step, 0))
         kinds[key] = (first, count + 1)
     return kinds.values()
@@ -324,6 +324,7 @@ class _FixedPhase:
     masks: tuple[Any, ...] = ()
     extras: tuple[Any, ...] = ()
     unstructured: tuple[Any, ...] = ()
+    fade: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from weft.sim.workload import (
     Role,
     Stage,
     UpdateOp,
+    VectorOp,
     Workload,
 )
 
@@ -176,3 +177,37 @@ def test_every_recipe_applies_at_every_part_of_its_schedule(name: str) -> None:
         applied = apply_recipe(workload(), recipe, PATTERN, step=step)
         for position, item in enumerate(applied.workload.items):
             assert all(source < position for source in item.inputs)
+
+
+@pytest.mark.parametrize(("step", "passes"), [(0, 2 + 10), (1, 2), (99, 2), (100, 2 + 10)])
+def test_candidate_permutations_cost_a_pass_each_when_due(step: int, passes: int) -> None:
+    assert len(masks("bimask", step=step)) == passes
+
+
+def test_a_permuted_product_waits_for_its_gathered_gradients() -> None:
+    items = apply_recipe(workload(), RECIPES["bimask"], PATTERN, step=1).workload.items
+    (product,) = [
+        p for p in items if isinstance(p, Product) and p.stage is Stage.BP and p.name == "body"
+    ]
+    gather = items[product.inputs[-1]]
+    assert isinstance(gather, VectorOp)
+    assert (gather.op, gather.reads, gather.writes) == ("gather", 32 * 64, 32 * 64)
+    assert not any(isinstance(item, VectorOp) for item in _without_permutation())
+
+
+def _without_permutation() -> tuple[object, ...]:
+    recipe = RECIPES["bimask"].bind((2, 8), 1000, candidates=0)
+    return apply_recipe(workload(), recipe, PATTERN, step=1).workload.items
+
+
+def test_fading_weights_are_selected_and_scaled_after_every_update() -> None:
+    recipe = RECIPES["pgf-linear"].bind((2, 8), 1000)
+    applied = apply_recipe(workload(), recipe, PATTERN, step=5)
+    assert applied.workload.macs_done == applied.workload.macs_dense
+    (fade,) = [item for item in applied.workload.items if isinstance(item, VectorOp)]
+    mask = applied.workload.items[fade.inputs[0]]
+    assert isinstance(mask, MaskWork)
+    assert (fade.op, fade.elements, mask.axis) == ("fade", 64 * 64, "k")
+    cut = apply_recipe(workload(), recipe, PATTERN, step=999).workload
+    assert cut.macs_done < cut.macs_dense
+    assert not any(isinstance(item, VectorOp) for item in cut.items)
