@@ -92,8 +92,16 @@ _STEPS = (
 )
 
 
-def _alone(step: tuple[str, int, int, str, str]) -> dict[str, Any]:
-    code = f"import json, weft.bench as b; print(json.dumps(b.measure_step(*{step!r})))"
+_MEASUREMENTS: dict[str, tuple[str, str, tuple[object, ...]]] = {
+    **{f"step {step[0]}": ("weft.bench", "measure_step", step) for step in _STEPS},
+    "masks": ("weft.models.sparse.bench", "measure_masks", ()),
+    "wrapped step": ("weft.models.sparse.bench", "measure_wrapped_step", ()),
+}
+"""What is measured in a process of its own: module, function, arguments."""
+
+
+def _alone(module: str, function: str, arguments: tuple[object, ...]) -> dict[str, Any]:
+    code = f"import json, {module} as b; print(json.dumps(b.{function}(*{arguments!r})))"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
@@ -102,9 +110,9 @@ def _alone(step: tuple[str, int, int, str, str]) -> dict[str, Any]:
 
 def main() -> None:
     """Print all measurements as one JSON object."""
-    print(
-        json.dumps({"start": measure_start(), "steps": [_alone(step) for step in _STEPS]}, indent=1)
-    )
+    measured = {"start": measure_start()}
+    measured |= {name: _alone(*call) for name, call in _MEASUREMENTS.items()}
+    print(json.dumps(measured, indent=1))
 
 
 if __name__ == "__main__":
