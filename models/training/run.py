@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -172,11 +172,10 @@ def _start(settings: TrainSettings, data: ImageData | TextData) -> tuple[_State,
     shape = data.input_shape if isinstance(data, ImageData) else entry.default_input
     torch.manual_seed(settings.seed)
     model: nn.Module = entry.module(shape, data.classes)
-    pattern = "1:2" if settings.recipe == "dense" else settings.pattern
     sparsifier = wrap(
         model,
         settings.recipe,
-        pattern,
+        _patterns(settings),
         settings.skip,
         steps=settings.steps,
         dense_stem=settings.dense_stem,
@@ -185,6 +184,12 @@ def _start(settings: TrainSettings, data: ImageData | TextData) -> tuple[_State,
     )
     model.to(settings.device)
     return _State(model, sparsifier, _optimizer(settings, model)), shape
+
+
+def _patterns(settings: TrainSettings) -> str | Mapping[str, str]:
+    if settings.recipe == "dense":
+        return "1:2"
+    return json.loads(settings.pattern) if settings.pattern.startswith("{") else settings.pattern
 
 
 def _optimizer(settings: TrainSettings, model: nn.Module) -> torch.optim.Optimizer:

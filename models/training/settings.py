@@ -18,7 +18,8 @@ class TrainSettings:
         model: a name of the zoo.
         data: as ``load_data`` takes it.
         recipe: as ``find_recipe`` takes it.
-        pattern: N:M; unused by the dense recipe.
+        pattern: N:M, or a JSON object of layer (name or shell pattern) to N:M; unused by the
+            dense recipe.
         steps: optimizer steps.
         seed: of weights, batches and random masks; equal seeds pair runs of several recipes.
         batch: samples per step.

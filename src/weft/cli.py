@@ -19,7 +19,12 @@ app = typer.Typer(
 )
 
 Recipe = Annotated[str, typer.Option(help="A name of `weft recipes`, or from-weights.")]
-PatternOption = Annotated[str, typer.Option(help="N:M, for example 2:8.", metavar="N:M")]
+PatternOption = Annotated[
+    str,
+    typer.Option(
+        help="N:M, for example 2:8, or a .json file of layer to N:M.", metavar="N:M|FILE.json"
+    ),
+]
 Hardware = Annotated[str, typer.Option(help="A name of `weft hardware`, or a .toml file.")]
 Batch = Annotated[int | None, typer.Option(help="Samples per step (zoo models).")]
 Input = Annotated[str | None, typer.Option(metavar="C,H,W|T", help="Shape of one sample.")]
@@ -74,11 +79,12 @@ def simulate(
 ) -> None:
     """Simulate training a model, and say what it costs and why."""
     from weft.commands import run_simulate
+    from weft.patterns import pattern_setting
     from weft.simulation import Settings
 
     settings = Settings(
         recipe=recipe,
-        pattern=pattern,
+        pattern=pattern_setting(pattern),
         hardware=hardware,
         steps=steps,
         optimizer=optimizer,
@@ -108,12 +114,13 @@ def compare(
 ) -> None:
     """Run a grid of models, recipes, patterns and machines, and set them side by side."""
     from weft.commands import Grid, run_compare
+    from weft.patterns import pattern_setting
     from weft.simulation import Settings
 
     grid = Grid(
         tuple(models),
         tuple(recipe or ["dense"]),
-        tuple(pattern or [""]),
+        tuple(map(pattern_setting, pattern or [""])),
         tuple(hardware or ["sat-vcu1525"]),
     )
     base = Settings(steps=steps, optimizer=optimizer, without=without, fusion=fusion)
@@ -140,6 +147,7 @@ def train(
 ) -> None:
     """Train a model sparsely for real, every step priced on a machine; run again to resume."""
     from weft.models.training.settings import TrainSettings
+    from weft.patterns import pattern_setting
     from weft.train_command import run_train
 
     recipes = tuple(recipe or ["dense"])
@@ -147,7 +155,7 @@ def train(
         model=model,
         data=data,
         recipe=recipes[0],
-        pattern=pattern,
+        pattern=pattern_setting(pattern),
         steps=steps,
         seed=seed,
         batch=batch,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ __all__ = [
 class Settings:
     """How to simulate. ``without`` is a comma-separated list of features to turn off.
 
+    ``pattern`` is N:M, or a JSON object of layer (name or shell pattern) to N:M.
     ``fusion`` is for GPUs: "eager" or "compile", how PyTorch runs element-wise ops.
     """
 
@@ -122,7 +124,7 @@ def simulate(
     loss_fn: Callable[..., Any] | None = None,
     *,
     recipe: str = "dense",
-    pattern: str = "",
+    pattern: str | Mapping[str, str] = "",
     hardware: str = "sat-vcu1525",
     name: str | None = None,
     **more: Any,
@@ -135,14 +137,16 @@ def simulate(
         example_inputs: a tensor, or a tuple or dict of the module's arguments.
         loss_fn: from the module's output to a scalar.
         recipe: a name of ``weft recipes``, or ``"from-weights"`` for a module that carries zeros.
-        pattern: ``"2:8"`` and the like; needed by every recipe but dense.
+        pattern: ``"2:8"`` and the like, or one for each layer by name or shell pattern (layers
+            without one stay dense); needed by every recipe but dense.
         hardware: a machine's name or the path of its TOML file.
         more: fields of ``Settings``.
 
     Raises:
         ValueError: a setting that is unknown or does not fit; the message is one line.
     """
-    settings = Settings(recipe=recipe, pattern=pattern, hardware=hardware, **more)
+    text = pattern if isinstance(pattern, str) else json.dumps(dict(pattern))
+    settings = Settings(recipe=recipe, pattern=text, hardware=hardware, **more)
     workload = trace_workload(
         model, example_inputs, loss_fn, optimizer=settings.optimizer, name=name
     )
@@ -184,7 +188,7 @@ def price_workload(
     from weft.sim.gpu.machine import is_gpu
     from weft.sim.machine import load_machine
 
-    header = _header(applied[0][0].workload, settings, applied[0][0], provenance)
+    header = _header([step for step, _ in applied], settings, provenance)
     if is_gpu(settings.hardware):
         from weft.gpu_pricing import price_on_gpu
 
@@ -199,24 +203,27 @@ def price_workload(
     return Run(result, tuple(plan for plan, _ in plans), counts, engine, settings.without)
 
 
-def _header(
-    workload: Workload, settings: Settings, first: Applied, provenance: dict[str, str]
-) -> Header:
+def _header(steps: Sequence[Applied], settings: Settings, provenance: dict[str, str]) -> Header:
+    """What is said of the run; notes of all its kinds of step."""
     import weft
     from weft.mapper.sparsify import summarize_dense
+    from weft.patterns import pattern_label
     from weft.pricing import Header
 
-    notes = [*workload.notes, *first.notes]
-    if first.dense:
-        notes.append(summarize_dense(first.dense))
-    if first.padded_macs:
-        notes.append(f"{first.padded_macs} multiply-accumulates of the first step are padding")
+    workload = steps[0].workload
+    notes = [*workload.notes, *(note for step in steps for note in step.notes)]
+    dense = {layer: reason for step in steps for layer, reason in step.dense.items()}
+    if dense:
+        notes.append(summarize_dense(dense))
+    padded = max(step.padded_macs for step in steps)
+    if padded:
+        notes.append(f"{padded} multiply-accumulates of a step are padding")
     return Header(
         weft.__version__,
         workload.model,
         settings.recipe,
-        settings.pattern or "dense",
-        tuple(notes),
+        pattern_label(settings.pattern),
+        tuple(dict.fromkeys(notes)),
         provenance,
     )
 
@@ -250,7 +257,11 @@ def _distinct_steps(
 ) -> list[tuple[Applied, int]]:
     """The workloads of the run's steps, equal ones once with their count."""
     from weft.mapper.sparsify import SkipRules, apply_recipe
+    from weft.patterns import choose_by_layer, parse_patterns
 
+    given = parse_patterns(settings.pattern)
+    if isinstance(given, Mapping):
+        patterns = choose_by_layer(given, workload)
     recipe, chosen = _recipe(settings, patterns)
     skip = SkipRules(settings.dense_stem, settings.dense_classifier, frozenset(settings.skip))
     _check_skip(workload, skip)
@@ -297,18 +308,23 @@ def _recipe(
     settings: Settings, patterns: Callable[[Product], Pattern] | None
 ) -> tuple[Recipe, Any]:
     from weft.models.recipes import find_recipe
-    from weft.sim.pattern import DENSE, Pattern
+    from weft.patterns import parse_patterns
+    from weft.sim.pattern import Pattern
 
     if settings.recipe == "from-weights":
         if patterns is None:
             raise ValueError("recipe from-weights needs a model whose real weights carry zeros")
         return _FROM_WEIGHTS, patterns
-    pattern = Pattern.parse(settings.pattern) if settings.pattern else DENSE
-    pair = None if pattern.is_dense else (pattern.n, pattern.m)
+    pattern = parse_patterns(settings.pattern)
+    one = pattern if isinstance(pattern, Pattern) else None
+    pair = None if one is None or one.is_dense else (one.n, one.m)
     recipe = find_recipe(settings.recipe).bind(pair, settings.steps)
-    if pair is None and any(rule.pattern is None for rule in recipe.at(0).rules):
+    if one is None:
+        return recipe, patterns
+    ends = (*recipe.at(0).rules, *recipe.at(settings.steps - 1).rules)
+    if pair is None and any(rule.pattern is None for rule in ends):
         raise ValueError(f"recipe {recipe.name} needs --pattern N:M with N < M, for example 2:8")
-    return recipe, pattern
+    return recipe, one
 
 
 @dataclass(frozen=True)
