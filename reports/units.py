@@ -11,22 +11,33 @@ def _scaled(value: float, units: tuple[tuple[float, str], ...], digits: int) -> 
     """``value`` in the largest unit that it reaches; the last unit takes what is smaller."""
     if value == 0:
         return "0"
-    for scale, unit in units:
-        if abs(value) >= scale:
-            return f"{value / scale:.{digits}g} {unit}"
-    scale, unit = units[-1]
-    return f"{value / scale:.{digits}g} {unit}"
+    scale, unit = next(((s, u) for s, u in units if abs(value) >= s), units[-1])
+    scaled = value / scale
+    # Beyond 999 the largest unit is left: digits, not powers of ten.
+    number = f"{scaled:,.0f}" if abs(scaled) >= 999.5 else f"{scaled:.{digits}g}"
+    return f"{number} {unit}"
 
 
+_DAY_S, _HOUR_S = 86400.0, 3600.0
 _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
-_JOULES = ((1e3, "kJ"), (1.0, "J"), (1e-3, "mJ"), (1e-6, "uJ"), (1e-9, "nJ"))
+_JOULES = (
+    (1e9, "GJ"),
+    (1e6, "MJ"),
+    (1e3, "kJ"),
+    (1.0, "J"),
+    (1e-3, "mJ"),
+    (1e-6, "uJ"),
+    (1e-9, "nJ"),
+)
 _BYTES = ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 def seconds(value: float) -> str:
-    """A time, to three digits."""
-    if value >= 1e3:
-        return f"{value:,.0f} s"
+    """A time, to three digits; from two hours in hours, from two days in days."""
+    if value >= 2 * _DAY_S:
+        return _scaled(value / _DAY_S, ((1.0, "days"),), 3)
+    if value >= 2 * _HOUR_S:
+        return _scaled(value / _HOUR_S, ((1.0, "h"),), 3)
     return _scaled(value, _SECONDS, 3)
 
 
