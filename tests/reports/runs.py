@@ -20,7 +20,7 @@ from weft.sim.results import (
 )
 
 COUNTS = st.integers(0, 2**62)
-NUMBERS = st.floats(0, 1e15, allow_subnormal=False)
+NUMBERS = st.just(0.0) | st.floats(1e-15, 1e15)
 NAMES = st.one_of(
     st.text(max_size=20),
     st.sampled_from(
