@@ -10,21 +10,16 @@ from itertools import product as cross
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weft.output import check_folder, write_json
+from weft.output import check_folder, console, write_json
 from weft.sim.results import RunResult
 from weft.simulation import Run, Settings, simulate_workload, trace_workload
 from weft.subject import find_subject
 from weft.topology import is_topology, read_topology
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from weft.sim.workload import Workload
 
 __all__ = ["Grid", "run_ablate", "run_compare", "run_report", "run_simulate"]
-
-
-_PIPE_WIDTH = 120
 
 
 @dataclass(frozen=True)
@@ -216,7 +211,7 @@ def run_ablate(
     if json_target != "-":
         from weft.reports.terminal import ablation_table
 
-        _console().print(ablation_table(rows, features))
+        console().print(ablation_table(rows, features))
 
 
 def run_report(folders: list[Path], format_: str, out: Path | None) -> None:
@@ -230,26 +225,20 @@ def run_report(folders: list[Path], format_: str, out: Path | None) -> None:
     _tell(f"report: {target}")
 
 
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-
-
 def _show(result: RunResult) -> None:
     from weft.reports.terminal import summary_table
 
-    console = _console()
+    out = console()
     for part in summary_table(result):
-        console.print(part)
+        out.print(part)
 
 
 def _show_comparison(results: list[RunResult]) -> None:
     from weft.reports.terminal import compare_table
 
-    console = _console()
+    out = console()
     for part in compare_table(results):
-        console.print(part)
+        out.print(part)
 
 
 def _tell(line: str) -> None:

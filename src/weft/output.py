@@ -7,9 +7,14 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["OutputError", "check_folder", "silence_stdout", "write_json", "write_text"]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["OutputError", "check_folder", "console", "silence_stdout", "write_json", "write_text"]
+
+_PIPE_WIDTH = 120
 
 
 class OutputError(ValueError):
@@ -43,6 +48,13 @@ def write_text(text: str, target: str) -> None:
             silence_stdout()
         place = "standard output" if target == "-" else target
         raise OutputError(f"cannot write {place}: {error.strerror or error}") from error
+
+
+def console() -> Console:
+    """Where tables go: as wide as the terminal, or 120 columns in a pipe."""
+    from rich.console import Console
+
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def _replace(path: Path, text: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from weft.output import check_folder, write_json
+from weft.output import check_folder, console, write_json
 
 if TYPE_CHECKING:
     from weft.models.training.log import Record
@@ -150,7 +150,6 @@ def _progress(total: int) -> Iterator[Callable[[str, int, Record], None] | None]
 
 
 def _show(settings: TrainSettings, trained: list[TrainedRecipe], hardware: str) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     name = trained[0].runs[0].metric_name.replace("_", " ")
@@ -172,7 +171,7 @@ def _show(settings: TrainSettings, trained: list[TrainedRecipe], hardware: str) 
             "" if run.time_s is None else f"{run.time_s:.4g} s",
             "" if run.energy_j is None else f"{run.energy_j:.4g} J",
         )
-    Console(file=sys.stdout).print(table)
+    console().print(table)
 
 
 def _with_error(mean: float, error: float) -> str:
