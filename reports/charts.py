@@ -23,6 +23,7 @@ __all__ = [
     "STAGE_COLOURS",
     "Cell",
     "Chart",
+    "axis",
     "bars",
     "csv_text",
     "label",

@@ -6,17 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from weft.models.training.log import Record
+from weft.reports.charts import Chart, axis, label, layout
+from weft.reports.page import render_page
 from weft.reports.writing import write_text_atomically
 
 if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
     from weft.train_command import TrainedRecipe
 
-__all__ = ["Curve", "curve_of", "curves_figure", "write_curves"]
+__all__ = ["Curve", "curve_charts", "curve_of", "write_curves"]
+
+_COLOURS = ("#8a8a8a", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_DASHES = ("solid", "dash", "dot", "dashdot")
 
 
 @dataclass(frozen=True)
@@ -54,44 +57,79 @@ def _metric(record: Record) -> float:
     return record.metric
 
 
-def curves_figure(curves: Sequence[Curve], metric: str, hardware: str) -> Figure:
-    """Two panels: against seconds and against joules on ``hardware``; bars span the seeds."""
-    from plotly.colors import qualitative
-    from plotly.graph_objects import Scatter
-    from plotly.subplots import make_subplots
+def curve_charts(curves: Sequence[Curve], metric: str, hardware: str) -> list[Chart]:
+    """The metric against seconds and against joules on ``hardware``; bars span the seeds."""
+    name = metric.replace("_", " ")
+    return [
+        _chart(curves, "time", name, f"seconds on {hardware}, simulated"),
+        _chart(curves, "energy", name, f"joules on {hardware}, simulated"),
+    ]
 
-    figure = make_subplots(rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.04)
-    colours = qualitative.Plotly
-    for number, curve in enumerate(curves):
-        for column, x in ((1, curve.time_s), (2, curve.energy_j)):
-            line = Scatter(
-                x=x,
-                y=curve.metric,
-                mode="lines+markers",
-                name=curve.name,
-                legendgroup=curve.name,
-                showlegend=column == 1,
-                line={"color": colours[number % len(colours)]},
-                customdata=curve.steps,
-                hovertemplate="%{y:.4f} after %{customdata} steps, %{x:.4g}",
-                error_y={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [h - m for h, m in zip(curve.highest, curve.metric, strict=True)],
-                    "arrayminus": [m - w for m, w in zip(curve.metric, curve.lowest, strict=True)],
-                    "thickness": 1,
-                },
-            )
-            figure.add_trace(line, row=1, col=column)
-    figure.update_xaxes(title_text=f"seconds on {hardware}, simulated", row=1, col=1)
-    figure.update_xaxes(title_text=f"joules on {hardware}, simulated", row=1, col=2)
-    figure.update_yaxes(title_text=metric.replace("_", " "), row=1, col=1)
-    figure.update_layout(template="plotly_white", hovermode="closest")
-    return figure
+
+def _chart(
+    curves: Sequence[Curve], against: Literal["time", "energy"], metric: str, title: str
+) -> Chart:
+    unit = "s" if against == "time" else "J"
+    places = [curve.time_s if against == "time" else curve.energy_j for curve in curves]
+    rows = [
+        (curve.name, *point)
+        for curve, xs in zip(curves, places, strict=True)
+        for point in zip(curve.steps, xs, curve.metric, curve.lowest, curve.highest, strict=True)
+    ]
+    return Chart(
+        against,
+        f"{metric.capitalize()} against {against}",
+        "Mean over the seeds of real training runs; bars span the seeds. Every step is priced "
+        "with what the recipe does at that step.",
+        ("recipe", "steps", f"{against}_{unit.lower()}", metric, "lowest", "highest"),
+        rows,
+        [
+            _line(curve, xs, number, unit)
+            for number, (curve, xs) in enumerate(zip(curves, places, strict=True))
+        ],
+        layout(520, xaxis=axis(title, rangemode="tozero"), yaxis=axis(metric)),
+        zoom=True,
+    )
+
+
+def _line(curve: Curve, xs: Sequence[float], number: int, unit: str) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": label(curve.name, 60),
+        "x": list(xs),
+        "y": list(curve.metric),
+        "customdata": list(curve.steps),
+        "line": {
+            "color": _COLOURS[number % len(_COLOURS)],
+            "dash": _DASHES[number // len(_COLOURS) % len(_DASHES)],
+        },
+        "error_y": {
+            "type": "data",
+            "symmetric": False,
+            "array": [h - m for h, m in zip(curve.highest, curve.metric, strict=True)],
+            "arrayminus": [m - w for m, w in zip(curve.metric, curve.lowest, strict=True)],
+            "thickness": 1,
+            "width": 3,
+        },
+        "hovertemplate": f"%{{y:.4f}} after %{{customdata}} steps, %{{x:.4~s}}{unit}",
+    }
 
 
 def write_curves(trained: Sequence[TrainedRecipe], hardware: str, path: Path) -> None:
     """Write the curves of priced runs to ``path``; the file needs no network."""
-    metric = trained[0].runs[0].metric_name
-    figure = curves_figure([curve_of(entry) for entry in trained], metric, hardware)
-    write_text_atomically(path, figure.to_html(include_plotlyjs=True, full_html=True))
+    first = trained[0].runs[0]
+    charts = curve_charts([curve_of(entry) for entry in trained], first.metric_name, hardware)
+    rows = [
+        ("model", first.settings.model),
+        ("data", first.settings.data),
+        ("pattern", first.settings.pattern),
+        ("steps", f"{first.settings.steps:,}"),
+        ("batch", str(first.settings.batch)),
+        ("optimizer", f"{first.settings.optimizer}, peak rate {first.settings.learning_rate:g}"),
+        ("seeds", str(len(trained[0].runs))),
+        ("machine", hardware),
+    ]
+    title = f"{first.settings.model} on {first.settings.data}"
+    page = render_page("curves.html", charts, title=title, shown=charts, rows=rows)
+    write_text_atomically(path, page)

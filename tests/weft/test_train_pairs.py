@@ -83,7 +83,7 @@ def test_no_seeds_are_refused() -> None:
 
 
 def test_curves_are_one_offline_file_with_a_line_per_recipe(tmp_path: Path) -> None:
-    from weft.training_curves import curve_of, curves_figure
+    from weft.training_curves import curve_charts, curve_of
 
     run_train(MLP, ("dense", "bdwp"), 2, "sat-vcu1525", tmp_path, None)
     page = (tmp_path / "curves.html").read_text()
@@ -96,8 +96,9 @@ def test_curves_are_one_offline_file_with_a_line_per_recipe(tmp_path: Path) -> N
         assert curve.time_s[-1] == entry.runs[0].time_s
         assert curve.metric[-1] == pytest.approx(entry.metric)
         assert curve.lowest[-1] <= curve.metric[-1] <= curve.highest[-1]
-    figure = curves_figure(curves, "accuracy", "sat-vcu1525")
-    assert len(figure.data) == 4  # pyright: ignore[reportArgumentType]
+    for chart in curve_charts(curves, "accuracy", "sat-vcu1525"):
+        assert [trace["name"] for trace in chart.traces] == [curve.name for curve in curves]
+        assert len(chart.rows) == sum(len(curve.steps) for curve in curves)
 
 
 def test_a_skip_rule_without_a_layer_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
