@@ -73,6 +73,10 @@ def _faults(machine: Machine) -> list[str]:
         for field, value in powers.items()
         if not _power(value)
     ]
+    if memory.dram:
+        faults.append(
+            f"{name}: memory.dram = {memory.dram!r}; the Verilog's memory is the simple one"
+        )
     limits = [
         ("memory.read_bytes_per_cycle", read, 4, 32 * array.rows),
         ("memory.write_bytes_per_cycle", write, 4, 2 * array.cols),

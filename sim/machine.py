@@ -6,10 +6,19 @@ import difflib
 import functools
 import importlib.resources
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from weft.sim.dram import load_dram
 
 __all__ = [
     "Array",
@@ -23,6 +32,7 @@ __all__ = [
     "machine_names",
     "machine_text",
     "parse_machine",
+    "with_memory",
 ]
 
 
@@ -55,12 +65,17 @@ class Buffers:
 
 @dataclass(frozen=True)
 class Memory:
-    """DRAM behind separate read and write ports, arbitrated statically."""
+    """DRAM behind separate read and write ports, arbitrated statically.
+
+    ``dram`` names the detailed model of ``weft.sim.dram`` that the ports share; "" is the simple
+    one: a port always moves its bytes per cycle.
+    """
 
     read_bytes_per_cycle: int
     write_bytes_per_cycle: int
     read_latency_cycles: int
     write_latency_cycles: int
+    dram: str = ""
 
 
 @dataclass(frozen=True)
@@ -136,6 +151,14 @@ class _MemoryFile(_Strict):
     write_bytes_per_cycle: int = Field(ge=1, le=1 << 16)
     read_latency_cycles: int = Field(ge=0, le=1 << 20)
     write_latency_cycles: int = Field(ge=0, le=1 << 20)
+    dram: str = ""
+
+    @field_validator("dram")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name:
+            load_dram(name)
+        return name
 
 
 class _SoreFile(_Strict):
@@ -200,6 +223,20 @@ def load_machine(name: str) -> Machine:
             wrong type or out of range; the message names the field, its value and what is allowed.
     """
     return parse_machine(machine_text(name), source=name)
+
+
+def with_memory(machine: Machine, dram: str) -> Machine:
+    """The machine with another memory model: "simple", or what ``weft.sim.dram`` knows.
+
+    A detailed memory becomes part of the machine's name.
+
+    Raises:
+        DramError: a memory that is unknown, or a file that is wrong.
+    """
+    if dram == "simple":
+        return replace(machine, memory=replace(machine.memory, dram=""))
+    name = f"{machine.name}+{load_dram(dram).name}"
+    return replace(machine, name=name, memory=replace(machine.memory, dram=dram))
 
 
 def parse_machine(text: str, source: str) -> Machine:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from weft.sim.dram import load_dram
 from weft.sim.machine import Array, Machine
 from weft.sim.program import (
     Dataflow,
@@ -33,6 +34,7 @@ __all__ = [
     "matmul_passes",
     "pass_timing",
     "transfer_beats",
+    "transfer_cycles",
 ]
 
 SYNC_CYCLES = 1
@@ -150,17 +152,30 @@ def transfer_beats(work: Transfer, bytes_per_cycle: int) -> int:
     return sum(count * ceil_div(size, bytes_per_cycle) for count, size in work.runs)
 
 
+def transfer_cycles(work: Transfer, machine: Machine, *, write: bool) -> int:
+    """Cycles in which the port moves a transfer: its beats, or what the DRAM needs if longer."""
+    memory = machine.memory
+    ports = memory.read_bytes_per_cycle + memory.write_bytes_per_cycle
+    port = memory.write_bytes_per_cycle if write else memory.read_bytes_per_cycle
+    beats = transfer_beats(work, port)
+    if not memory.dram:
+        return beats
+    needed = load_dram(memory.dram).cycles(
+        work.runs, write=write, machine_hz=machine.clock_hz, port_share=port / ports
+    )
+    return max(beats, needed)
+
+
 def duration(instruction: Instruction, machine: Machine) -> Duration:
     """Occupy and finish cycles of one instruction on ``machine``."""
     work = instruction.work
     match work:
         case Transfer():
+            write = instruction.queue is not Queue.LOAD
+            moving = transfer_cycles(work, machine, write=write)
             memory = machine.memory
-            if instruction.queue is Queue.LOAD:
-                beats = transfer_beats(work, memory.read_bytes_per_cycle)
-                return Duration(beats, beats + memory.read_latency_cycles)
-            beats = transfer_beats(work, memory.write_bytes_per_cycle)
-            return Duration(beats, beats + memory.write_latency_cycles)
+            latency = memory.write_latency_cycles if write else memory.read_latency_cycles
+            return Duration(moving, moving + latency)
         case Matmul():
             cycles = matmul_cycles(machine.array, work)
         case Reduce():

@@ -38,6 +38,7 @@ Without = Annotated[
     ),
 ]
 Fusion = Annotated[str, typer.Option(help="On a GPU: eager or compile.")]
+_MEMORY = "On SAT: simple (a fixed rate), ddr4-2400, hbm2e, or a .toml file."
 Skip = Annotated[str, typer.Option(help="Layers to keep dense, comma-separated.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the run.", metavar="DIR")]
 Json = Annotated[str | None, typer.Option(help="JSON to a file, or - for stdout.", metavar="FILE")]
@@ -70,6 +71,7 @@ def simulate(
     dense_stem: Annotated[bool, typer.Option(help="Keep the first layer dense.")] = True,
     dense_classifier: Annotated[bool, typer.Option(help="Keep the last layer dense.")] = True,
     fusion: Fusion = "eager",
+    memory: Annotated[str, typer.Option(help=_MEMORY)] = "",
     why: Annotated[bool, typer.Option("--why", help="Critical path and what-if table.")] = False,
     out: Out = None,
     json: Json = None,
@@ -93,6 +95,7 @@ def simulate(
         dense_stem=dense_stem,
         dense_classifier=dense_classifier,
         fusion=fusion,
+        memory=memory,
     )
     run_simulate(model, batch, _shape(input), settings, out, json, why=why, training=training)
 
@@ -109,6 +112,7 @@ def compare(
     optimizer: Optimizer = "sgd-momentum",
     without: Without = "",
     fusion: Fusion = "eager",
+    memory: Annotated[list[str] | None, typer.Option(help=_MEMORY)] = None,
     out: Out = None,
     json: Json = None,
 ) -> None:
@@ -122,6 +126,7 @@ def compare(
         tuple(recipe or ["dense"]),
         tuple(map(pattern_setting, pattern or [""])),
         tuple(hardware or ["sat-vcu1525"]),
+        tuple(memory or [""]),
     )
     base = Settings(steps=steps, optimizer=optimizer, without=without, fusion=fusion)
     run_compare(grid, batch, _shape(input), base, out, json)

@@ -30,16 +30,18 @@ class Grid:
     recipes: tuple[str, ...]
     patterns: tuple[str, ...]
     hardware: tuple[str, ...]
+    memories: tuple[str, ...] = ("",)
 
     def settings(self, base: Settings) -> Iterator[Settings]:
         """Settings of one model's runs, dense first on each machine."""
-        for machine in self.hardware:
+        for machine, memory in cross(self.hardware, self.memories):
             seen: set[tuple[str, str]] = set()
+            here = dataclasses.replace(base, hardware=machine, memory=memory)
             for recipe, pattern in cross(("dense", *self.recipes), self.patterns):
                 key = (recipe, "" if recipe == "dense" else pattern)
                 if key not in seen:
                     seen.add(key)
-                    yield dataclasses.replace(base, recipe=recipe, pattern=key[1], hardware=machine)
+                    yield dataclasses.replace(here, recipe=recipe, pattern=key[1])
 
 
 def run_simulate(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from weft.sim.critical import Part, critical_path
 from weft.sim.engine import Engine
-from weft.sim.machine import Machine
+from weft.sim.machine import Machine, with_memory
 from weft.sim.results import WhatIf
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ _KNOBS = (
 )
 """Machine part, field, factor of the change, its part of the critical path, unit of derivative."""
 
+_PORTS = (Part.READ, Part.WRITE)
+
 
 def explain(run: Run) -> Run:
     """The same run with its critical path and what-if table filled in (SAT machines only)."""
@@ -44,7 +46,9 @@ def explain(run: Run) -> Run:
     for plan, count in zip(run.plans, run.counts, strict=True):
         for part, cycles in critical_path(plan.program, machine).parts.items():
             parts[part] += count * cycles
-    rows = tuple(_what_if(run, machine, switches, knob, parts) for knob in _KNOBS)
+    # What a detailed memory moves per cycle is not a field that can be turned.
+    knobs = (knob for knob in _KNOBS if knob[3] not in _PORTS or not machine.memory.dram)
+    rows = tuple(_what_if(run, machine, switches, knob, parts) for knob in knobs)
     result = dataclasses.replace(
         run.result,
         critical_path_cycles={part.name.lower(): cycles for part, cycles in parts.items()},
@@ -88,7 +92,7 @@ def _cycles(run: Run, machine: Machine, switches: Switches) -> int:
     from weft.mapper.plan import make_plan
     from weft.mapper.schedule import Scheduler
 
-    scheduler, engine = Scheduler(machine, switches), Engine(machine)
+    scheduler, engine = Scheduler(with_memory(machine, "simple"), switches), Engine(machine)
     return sum(
         count * engine.run(make_plan(plan.workload, scheduler).program).cycles
         for plan, count in zip(run.plans, run.counts, strict=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["OutputError", "check_folder", "console", "silence_stdout", "write_json", "write_text"]
 
-_PIPE_WIDTH = 120
+_PIPE_WIDTH = 200
 
 
 class OutputError(ValueError):
@@ -51,7 +51,7 @@ def write_text(text: str, target: str) -> None:
 
 
 def console() -> Console:
-    """Where tables go: as wide as the terminal, or 120 columns in a pipe."""
+    """Where tables go: as wide as the terminal, or as wide as they need in a pipe."""
     from rich.console import Console
 
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPE_WIDTH)

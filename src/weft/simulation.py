@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from weft.mapper.switches import Switches
     from weft.pricing import Header
     from weft.sim.engine import Engine, Slice
+    from weft.sim.machine import Machine
     from weft.sim.pattern import Pattern
     from weft.sim.workload import Product, Workload
 
@@ -37,7 +38,8 @@ class Settings:
     """How to simulate. ``without`` is a comma-separated list of features to turn off.
 
     ``pattern`` is N:M, or a JSON object of layer (name or shell pattern) to N:M.
-    ``fusion`` is for GPUs: "eager" or "compile", how PyTorch runs element-wise ops.
+    ``fusion`` is for GPUs: "eager" or "compile", how PyTorch runs element-wise ops. ``memory`` is
+    for SAT machines: "simple" or a DRAM of ``weft.sim.dram`` ("": as the machine file says).
     """
 
     recipe: str = "dense"
@@ -50,6 +52,7 @@ class Settings:
     dense_stem: bool = True
     dense_classifier: bool = True
     fusion: str = "eager"
+    memory: str = ""
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,7 @@ def price_workload(
     from weft.pricing import price_steps
     from weft.sim.engine import Engine
     from weft.sim.gpu.machine import is_gpu
-    from weft.sim.machine import load_machine
+    from weft.sim.machine import with_memory
 
     header = _header([step for step, _ in applied], settings, provenance)
     if is_gpu(settings.hardware):
@@ -194,10 +197,14 @@ def price_workload(
 
         steps = [(step.workload, count) for step, count in applied]
         return Run(price_on_gpu(steps, settings.hardware, header, fusion=settings.fusion))
-    machine = load_machine(settings.hardware)
+    machine = sat_machine(settings)
     switches = parse_without(settings.without)
-    scheduler, engine = Scheduler(machine, switches), Engine(machine)
-    plans = [(make_plan(step.workload, scheduler), count) for step, count in applied]
+    # Schedules are made ahead of time for the simple memory, whatever then runs them.
+    scheduler, engine = Scheduler(with_memory(machine, "simple"), switches), Engine(machine)
+    plans = [
+        (dataclasses.replace(make_plan(step.workload, scheduler), machine=machine), count)
+        for step, count in applied
+    ]
     result = price_steps(plans, engine, header)
     counts = tuple(count for _, count in plans)
     return Run(result, tuple(plan for plan, _ in plans), counts, engine, settings.without)
@@ -212,6 +219,8 @@ def _header(steps: Sequence[Applied], settings: Settings, provenance: dict[str, 
 
     workload = steps[0].workload
     notes = [*workload.notes, *(note for step in steps for note in step.notes)]
+    if settings.memory not in ("", "simple"):
+        notes.append(f"memory {settings.memory} in detail; schedules are those for the simple one")
     dense = {layer: reason for step in steps for layer, reason in step.dense.items()}
     if dense:
         notes.append(summarize_dense(dense))
@@ -228,6 +237,14 @@ def _header(steps: Sequence[Applied], settings: Settings, provenance: dict[str, 
     )
 
 
+def sat_machine(settings: Settings) -> Machine:
+    """The SAT machine of ``settings``, with the memory that they ask for."""
+    from weft.sim.machine import load_machine, with_memory
+
+    machine = load_machine(settings.hardware)
+    return with_memory(machine, settings.memory) if settings.memory else machine
+
+
 def resolve(settings: Settings) -> None:
     """Check every setting that needs no model.
 
@@ -236,14 +253,15 @@ def resolve(settings: Settings) -> None:
     """
     from weft.mapper.switches import parse_without
     from weft.sim.gpu.machine import is_gpu
-    from weft.sim.machine import load_machine
 
     if settings.steps < 1:
         raise ValueError(f"steps is {settings.steps}; it must be at least 1")
     if settings.fusion not in ("eager", "compile"):
         raise ValueError(f"fusion is {settings.fusion!r}; allowed: eager, compile")
     if not is_gpu(settings.hardware):
-        load_machine(settings.hardware)
+        sat_machine(settings)
+    elif settings.memory:
+        raise ValueError(f"memory {settings.memory!r} is for SAT machines, not {settings.hardware}")
     parse_without(settings.without)
     if settings.recipe != "from-weights":
         _recipe(settings, None)
