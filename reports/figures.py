@@ -43,16 +43,16 @@ def timeline(slices: Sequence[Slice], limit: int = timeline_chart.DRAWN) -> Figu
     return timeline_chart.timeline(slices, limit).figure()
 
 
-def _no_slices() -> Sequence[Slice]:
+def _no_slices(_: str) -> Sequence[Slice]:
     return ()
 
 
 @dataclass(frozen=True)
 class RunFigures:
-    """``run.plot``: the figures of one run. ``slices`` is asked only when the timeline is."""
+    """``run.plot``: the figures of one run. ``slices`` finds a window's timeline entries."""
 
     run: RunResult
-    slices: Callable[[], Sequence[Slice]] = field(default=_no_slices, repr=False)
+    slices: Callable[[str], Sequence[Slice]] = field(default=_no_slices, repr=False)
 
     def breakdown(self) -> Figure:
         """Time by stage, and what it went to."""
@@ -70,6 +70,6 @@ class RunFigures:
         """Joules by component."""
         return energy(self.run)
 
-    def timeline(self, limit: int = timeline_chart.DRAWN) -> Figure:
-        """The start of the run, one row per unit."""
-        return timeline(self.slices(), limit)
+    def timeline(self, window: str = "", limit: int = timeline_chart.DRAWN) -> Figure:
+        """A window of the run (``Run.slices``; its start by default), one row per unit."""
+        return timeline(self.slices(window), limit)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from weft.reports.accuracy import Accuracy, accuracy_of
 from weft.reports.comparison import compare_runs
 from weft.reports.units import count, data, joules, ratio, seconds, share, shown
 from weft.sim.results import Costs, LayerCost, RunResult
@@ -177,8 +178,15 @@ def ablation_table(rows: Sequence[Mapping[str, int | str]], features: Sequence[s
     return table
 
 
-def compare_table(runs: Sequence[RunResult]) -> list[RenderableType]:
-    """Runs side by side; ratios are against the dense run of the same model and machine."""
+def compare_table(
+    runs: Sequence[RunResult], accuracy: Sequence[Accuracy] = ()
+) -> list[RenderableType]:
+    """Runs side by side; ratios are against the dense run of the same model and machine.
+
+    ``accuracy`` is what training reached, where it is known.
+    """
+    reached = [accuracy_of(run, accuracy) for run in runs]
+    metrics = dict.fromkeys(found.metric_name for found in reached if found is not None)
     table = _table(
         "Compared",
         "model",
@@ -191,8 +199,9 @@ def compare_table(runs: Sequence[RunResult]) -> list[RenderableType]:
         "energy ratio",
         "utilization",
         "DRAM",
+        *(name.replace("_", " ") for name in metrics),
     )
-    for row in compare_runs(runs):
+    for row, trained in zip(compare_runs(runs), reached, strict=True):
         run = row.run
         _add(
             table,
@@ -206,5 +215,9 @@ def compare_table(runs: Sequence[RunResult]) -> list[RenderableType]:
             ratio(row.energy_ratio),
             share(run.total.stce_utilization or None),
             data(run.total.dram_bytes),
+            *(
+                f"{trained.metric:.4f}" if trained and trained.metric_name == name else "-"
+                for name in metrics
+            ),
         )
     return [table]

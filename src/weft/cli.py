@@ -41,6 +41,9 @@ Fusion = Annotated[str, typer.Option(help="On a GPU: eager or compile.")]
 _MEMORY = "On SAT: simple (a fixed rate), ddr4-2400, hbm2e, or a .toml file."
 Skip = Annotated[str, typer.Option(help="Layers to keep dense, comma-separated.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the run.", metavar="DIR")]
+Accuracy = Annotated[
+    Path | None, typer.Option(metavar="DIR|FILE", help="What `weft train --out` (--json) wrote.")
+]
 Json = Annotated[str | None, typer.Option(help="JSON to a file, or - for stdout.", metavar="FILE")]
 
 
@@ -72,12 +75,21 @@ def simulate(
     dense_classifier: Annotated[bool, typer.Option(help="Keep the last layer dense.")] = True,
     fusion: Fusion = "eager",
     memory: Annotated[str, typer.Option(help=_MEMORY)] = "",
-    why: Annotated[bool, typer.Option("--why", help="Critical path and what-if table.")] = False,
+    why: Annotated[
+        bool | None,
+        typer.Option("--why/--no-why", help="Critical path, what-if table; with --out by default."),
+    ] = None,
     out: Out = None,
     json: Json = None,
     training: Annotated[
         bool, typer.Option("--training", help="Of a topology: backward pass and update too.")
     ] = False,
+    window: Annotated[
+        str,
+        typer.Option(
+            metavar="layer=NAME|cycles=A:B|samples", help="Part of the run that the trace shows."
+        ),
+    ] = "",
 ) -> None:
     """Simulate training a model, and say what it costs and why."""
     from weft.commands import run_simulate
@@ -97,7 +109,17 @@ def simulate(
         fusion=fusion,
         memory=memory,
     )
-    run_simulate(model, batch, _shape(input), settings, out, json, why=why, training=training)
+    run_simulate(
+        model,
+        batch,
+        _shape(input),
+        settings,
+        out,
+        json,
+        why=why,
+        training=training,
+        window=window,
+    )
 
 
 @app.command()
@@ -113,11 +135,14 @@ def compare(
     without: Without = "",
     fusion: Fusion = "eager",
     memory: Annotated[list[str] | None, typer.Option(help=_MEMORY)] = None,
+    accuracy: Accuracy = None,
+    jobs: Annotated[int, typer.Option(min=0, help="Runs at a time; 0: one per core.")] = 0,
     out: Out = None,
     json: Json = None,
 ) -> None:
     """Run a grid of models, recipes, patterns and machines, and set them side by side."""
-    from weft.commands import Grid, run_compare
+    from weft.commands import run_compare
+    from weft.grid import Grid
     from weft.patterns import pattern_setting
     from weft.simulation import Settings
 
@@ -129,7 +154,7 @@ def compare(
         tuple(memory or [""]),
     )
     base = Settings(steps=steps, optimizer=optimizer, without=without, fusion=fusion)
-    run_compare(grid, batch, _shape(input), base, out, json)
+    run_compare(grid, batch, _shape(input), base, out, json, workers=jobs, trained=accuracy)
 
 
 @app.command()
@@ -223,12 +248,13 @@ def predict(
 def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
     format: Annotated[str, typer.Option(help="html, md, csv, parquet or png.")] = "html",  # noqa: A002
+    accuracy: Accuracy = None,
     out: Annotated[Path | None, typer.Option(help="File to write.")] = None,
 ) -> None:
     """Build a run's report again, or merge several runs into one comparison."""
     from weft.commands import run_report
 
-    run_report(runs, format, out)
+    run_report(runs, format, out, accuracy)
 
 
 @app.command()
@@ -274,6 +300,10 @@ def _shape(text: str | None) -> tuple[int, ...] | None:
     return shape
 
 
+_LISTS = ("--recipe", "--pattern", "--hardware", "--memory")
+"""Options that take several values."""
+
+
 def _spread(arguments: list[str]) -> list[str]:
     """Let options of ``compare`` and ``train`` take several values, as if they were repeated."""
     if not arguments or arguments[0] not in ("compare", "train"):
@@ -283,7 +313,7 @@ def _spread(arguments: list[str]) -> list[str]:
     fresh = False
     for argument in arguments:
         if argument.startswith("-"):
-            option = argument if argument in ("--recipe", "--pattern", "--hardware") else ""
+            option = argument if argument in _LISTS else ""
             fresh = True
         elif option and not fresh:
             spread.append(option)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import product as cross
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,31 +14,11 @@ from weft.subject import find_subject
 from weft.topology import is_topology, read_topology
 
 if TYPE_CHECKING:
+    from weft.grid import Grid
+    from weft.reports.accuracy import Accuracy
     from weft.sim.workload import Workload
 
-__all__ = ["Grid", "run_ablate", "run_compare", "run_report", "run_simulate"]
-
-
-@dataclass(frozen=True)
-class Grid:
-    """What ``compare`` runs: every combination."""
-
-    models: tuple[str, ...]
-    recipes: tuple[str, ...]
-    patterns: tuple[str, ...]
-    hardware: tuple[str, ...]
-    memories: tuple[str, ...] = ("",)
-
-    def settings(self, base: Settings) -> Iterator[Settings]:
-        """Settings of one model's runs, dense first on each machine."""
-        for machine, memory in cross(self.hardware, self.memories):
-            seen: set[tuple[str, str]] = set()
-            here = dataclasses.replace(base, hardware=machine, memory=memory)
-            for recipe, pattern in cross(("dense", *self.recipes), self.patterns):
-                key = (recipe, "" if recipe == "dense" else pattern)
-                if key not in seen:
-                    seen.add(key)
-                    yield dataclasses.replace(here, recipe=recipe, pattern=key[1])
+__all__ = ["run_ablate", "run_compare", "run_report", "run_simulate"]
 
 
 def run_simulate(
@@ -52,15 +29,20 @@ def run_simulate(
     out: Path | None,
     json_target: str | None,
     *,
-    why: bool = False,
+    why: bool | None = None,
     training: bool = False,
+    window: str = "",
 ) -> None:
-    """``weft simulate``; ``why`` adds the critical path and the what-if table.
+    """``weft simulate``.
 
-    ``training`` is for topologies, of which the forward pass alone is the default.
+    ``why`` adds the critical path and the what-if table; None adds them to a report only.
+    ``training`` is for topologies, of which the forward pass alone is the default. ``window`` is
+    what the report's timeline and the trace show.
     """
     if out is not None:
         check_folder(out)
+    if window:
+        check_window(window, out)
     check_settings(settings)
     if is_topology(model):
         run = _simulate_topology(Path(model), batch, input_shape, settings, training=training)
@@ -68,17 +50,28 @@ def run_simulate(
         raise ValueError("--training is for topology files; models are always trained")
     else:
         run = _simulate_subject(model, batch, input_shape, settings)
-    if why:
-        from weft.explanation import explain
-
-        run = explain(run)
+    if why or (why is None and out is not None):
+        run = run.explained()
     if json_target is not None:
         write_json(run.result.to_json(), json_target)
     if json_target != "-":
-        _show(run.result)
+        _show(run.result if why else _unexplained(run.result))
     if out is not None:
-        run.report(out)
+        run.report(out, window)
         _tell(f"run folder: {out}  (report: {out / 'report.html'})")
+
+
+def _unexplained(result: RunResult) -> RunResult:
+    return dataclasses.replace(result, critical_path_cycles={}, what_if=())
+
+
+def check_window(window: str, out: Path | None) -> None:
+    """Find what is wrong with the window before the model is traced."""
+    from weft.reports.window import parse_window
+
+    parse_window(window)
+    if out is None:
+        raise ValueError("--window is of the run folder's timeline; it needs --out DIR")
 
 
 def check_settings(settings: Settings) -> None:
@@ -152,38 +145,47 @@ def run_compare(
     base: Settings,
     out: Path | None,
     json_target: str | None,
+    *,
+    workers: int = 0,
+    trained: Path | None = None,
 ) -> None:
-    """``weft compare``."""
+    """``weft compare``; ``trained`` holds training runs whose accuracy is shown beside."""
+    from weft.grid import run_grid
+
     if out is not None:
         check_folder(out)
     for settings in grid.settings(base):
         check_settings(settings)
-    results: list[RunResult] = []
-    for model in grid.models:
-        workload = _trace(model, batch, input_shape, base.optimizer)
-        for settings in grid.settings(base):
-            run = simulate_workload(workload, settings, provenance=_provenance())
-            results.append(run.result)
-            if out is not None:
-                run.report(out / _folder_name(run.result))
+    accuracy = _accuracy(trained)
+    jobs = grid.jobs(base, batch, input_shape, _provenance(), out)
+    try:
+        results = run_grid(jobs, workers)
+    except KeyboardInterrupt:
+        if out is not None:
+            _tell(f"runs that are done stay below {out}; weft report {out}/*/ merges them")
+        raise
     if json_target is not None:
         write_json([result.to_json() for result in results], json_target)
     if json_target != "-":
-        _show_comparison(results)
+        _show_comparison(results, accuracy)
     if out is not None:
-        _write_comparison(results, out)
+        _write_report(results, "html", out / "report.html", accuracy)
 
 
-def _folder_name(result: RunResult) -> str:
-    parts = [result.model, result.recipe, result.pattern, result.hardware]
-    return "-".join(part.replace(":", "_").replace("/", "_") for part in parts if part)
+def _accuracy(trained: Path | None) -> list[Accuracy]:
+    if trained is None:
+        return []
+    from weft.reports.accuracy import read_accuracy
+
+    return read_accuracy(trained)
 
 
-def _write_comparison(results: list[RunResult], out: Path) -> None:
+def _write_report(
+    results: list[RunResult], format_: str, target: Path, accuracy: list[Accuracy]
+) -> None:
     from weft.reports.compare import export
 
-    target = out / "report.html"
-    export(results, "html", target)
+    export(results, format_, target, accuracy)
     _tell(f"report: {target}")
 
 
@@ -216,15 +218,14 @@ def run_ablate(
         console().print(ablation_table(rows, features))
 
 
-def run_report(folders: list[Path], format_: str, out: Path | None) -> None:
+def run_report(
+    folders: list[Path], format_: str, out: Path | None, trained: Path | None = None
+) -> None:
     """``weft report``."""
-    from weft.reports.compare import export
     from weft.reports.folder import read_run
 
     runs = [read_run(folder) for folder in folders]
-    target = out or folders[0] / f"report.{format_}"
-    export(runs, format_, target)
-    _tell(f"report: {target}")
+    _write_report(runs, format_, out or folders[0] / f"report.{format_}", _accuracy(trained))
 
 
 def _show(result: RunResult) -> None:
@@ -235,11 +236,11 @@ def _show(result: RunResult) -> None:
         out.print(part)
 
 
-def _show_comparison(results: list[RunResult]) -> None:
+def _show_comparison(results: list[RunResult], accuracy: list[Accuracy]) -> None:
     from weft.reports.terminal import compare_table
 
     out = console()
-    for part in compare_table(results):
+    for part in compare_table(results, accuracy):
         out.print(part)
 
 

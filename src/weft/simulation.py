@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from weft.mapper.sparsify import Applied, Recipe, SkipRules
     from weft.mapper.switches import Switches
     from weft.pricing import Header
+    from weft.reports.figures import RunFigures
     from weft.sim.engine import Engine, Slice
     from weft.sim.machine import Machine
     from weft.sim.pattern import Pattern
@@ -90,19 +91,51 @@ class Run:
         """How many times faster this run is than ``other``."""
         return other.time_s / self.time_s
 
-    def slices(self, first: int = 0, last: int | None = None, limit: int = 20000) -> list[Slice]:
-        """The timeline of segments first..last-1 of the first step, up to ``limit`` entries."""
-        if self.engine is None or not self.plans:
-            return []
-        program = self.plans[0].program
-        end = len(program.segments) if last is None else last
-        return self.engine.timeline(program, first, end, limit)
+    def slices(self, window: str = "", limit: int = 20_000) -> list[Slice]:
+        """Up to ``limit`` entries of the first step's timeline; none on a GPU.
 
-    def report(self, folder: str | Path) -> Path:
-        """Write the run folder (JSON, Parquet, HTML, trace) and return its path."""
+        ``window``: ``layer=NAME``, ``layer=NAME:STAGE``, ``cycles=A:B``, ``samples`` of the whole
+        step, or "" for its start.
+
+        Raises:
+            ValueError: a window that does not exist.
+        """
+        from weft.reports.window import parse_window, window_slices
+
+        if self.engine is None or not self.plans:
+            if window:
+                raise ValueError(f"window {window!r}: a GPU run has no timeline")
+            return []
+        wanted = parse_window(window) if window else None
+        return window_slices(self.engine, self.plans[0].program, wanted, limit)
+
+    @property
+    def plot(self) -> RunFigures:
+        """Plotly figures: ``breakdown()``, ``roofline()``, ``stalls()``, ``energy()``, and
+        ``timeline()``."""
+        from weft.reports.figures import RunFigures
+
+        return RunFigures(self.result, self.slices)
+
+    def _repr_html_(self) -> str:
+        from weft.reports.notebook import run_html
+
+        return run_html(self.result)
+
+    def explained(self) -> Run:
+        """The same run with its critical path and what-if table (unchanged on a GPU)."""
+        from weft.explanation import explain
+
+        return explain(self)
+
+    def report(self, folder: str | Path, window: str = "") -> Path:
+        """Write the run folder (JSON, Parquet, HTML, trace) and return its path.
+
+        ``window`` is what the timeline and the trace show, as for ``slices``.
+        """
         from weft.reports.folder import write_run
 
-        write_run(Path(folder), self.result, slices=self.slices())
+        write_run(Path(folder), self.result, slices=self.slices(window))
         return Path(folder)
 
 

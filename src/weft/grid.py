@@ -1,0 +1,186 @@
+"""A grid of runs, several at a time, each in a process that others cannot harm."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product as cross
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from weft.patterns import pattern_label
+from weft.sim.results import RunResult
+from weft.simulation import Settings, simulate_workload, trace_workload
+from weft.subject import find_subject
+
+if TYPE_CHECKING:
+    from weft.sim.workload import Workload
+
+__all__ = ["Grid", "Job", "run_grid"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a grid. ``folder`` is where it goes, if anywhere."""
+
+    model: str
+    batch: int | None
+    input_shape: tuple[int, ...] | None
+    settings: Settings
+    provenance: tuple[tuple[str, str], ...] = ()
+    folder: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """Model, recipe, pattern and machine, as a file name."""
+        settings = self.settings
+        pattern = pattern_label(settings.pattern) if settings.pattern else ""
+        parts = (self.model, settings.recipe, pattern, settings.hardware, settings.memory)
+        return "-".join(_safe(part) for part in parts if part)
+
+
+def _safe(text: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "+-._=," else "_" for letter in text)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What ``compare`` runs: every combination."""
+
+    models: tuple[str, ...]
+    recipes: tuple[str, ...]
+    patterns: tuple[str, ...]
+    hardware: tuple[str, ...]
+    memories: tuple[str, ...] = ("",)
+
+    def settings(self, base: Settings) -> Iterator[Settings]:
+        """Settings of one model's runs, dense first on each machine."""
+        for machine, memory in cross(self.hardware, self.memories):
+            seen: set[tuple[str, str]] = set()
+            here = dataclasses.replace(base, hardware=machine, memory=memory)
+            for recipe, pattern in cross(("dense", *self.recipes), self.patterns):
+                key = (recipe, "" if recipe == "dense" else pattern)
+                if key not in seen:
+                    seen.add(key)
+                    yield dataclasses.replace(here, recipe=recipe, pattern=key[1])
+
+    def jobs(
+        self,
+        base: Settings,
+        batch: int | None,
+        input_shape: tuple[int, ...] | None,
+        provenance: dict[str, str],
+        out: Path | None,
+    ) -> list[Job]:
+        """One job per run, model by model; each has a folder of its own below ``out``."""
+        jobs = [
+            Job(model, batch, input_shape, settings, tuple(provenance.items()))
+            for model in self.models
+            for settings in self.settings(base)
+        ]
+        return jobs if out is None else _with_folders(jobs, out)
+
+
+def _with_folders(jobs: Sequence[Job], out: Path) -> list[Job]:
+    taken: dict[str, int] = {}
+    placed: list[Job] = []
+    for job in jobs:
+        count = taken[job.name] = taken.get(job.name, 0) + 1
+        name = job.name if count == 1 else f"{job.name}-{count}"
+        placed.append(dataclasses.replace(job, folder=out / name))
+    return placed
+
+
+def run_grid(jobs: Sequence[Job], workers: int = 0) -> list[RunResult]:
+    """Run all jobs, ``workers`` at a time (0: as many as there are cores), in their order.
+
+    A job's folder is written as soon as it is done, so an interruption loses only what runs.
+
+    Raises:
+        ValueError: what the first job to fail says.
+    """
+    at_once = min(workers or os.cpu_count() or 1, -(-len(jobs) // 2))
+    with _progress(len(jobs)) as advance:
+        if at_once <= 1:
+            return [advance(job, _run(job)) for job in jobs]
+        return _run_in_pool(jobs, at_once, advance)
+
+
+_Advance = Callable[[Job, RunResult], RunResult]
+
+
+def _run_in_pool(jobs: Sequence[Job], workers: int, advance: _Advance) -> list[RunResult]:
+    # A fresh interpreter each: forking one that has started threads may hang.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, context, initializer=_leave_interrupts_to_the_parent)
+    try:
+        futures = {pool.submit(_run, job): job for job in jobs}
+        done: dict[Future[RunResult], RunResult] = {}
+        for future in as_completed(futures):
+            done[future] = advance(futures[future], future.result())
+        return [done[future] for future in futures]
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
+    finally:
+        pool.shutdown()
+
+
+def _leave_interrupts_to_the_parent() -> None:
+    """Ctrl-C reaches all processes of a terminal; only the parent's order to end counts here.
+
+    It unwinds the run that is under way, so that nothing half-written stays.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
+
+def _run(job: Job) -> RunResult:
+    workload = _trace(job.model, job.batch, job.input_shape, job.settings.optimizer)
+    run = simulate_workload(workload, job.settings, provenance=dict(job.provenance))
+    if job.folder is not None:
+        run.report(job.folder)
+    return run.result
+
+
+@functools.lru_cache(maxsize=1)
+def _trace(
+    model: str, batch: int | None, input_shape: tuple[int, ...] | None, optimizer: str
+) -> Workload:
+    subject = find_subject(model, batch, input_shape)
+    return trace_workload(subject.build, optimizer=optimizer, name=subject.name)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[_Advance]:
+    """A bar on a terminal, nothing in a pipe."""
+    if not sys.stderr.isatty():
+        yield lambda _, result: result
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+
+        def advance(job: Job, result: RunResult) -> RunResult:
+            bar.update(task, advance=1, description=job.name)
+            return result
+
+        yield advance

@@ -1,0 +1,78 @@
+"""Grids of runs: complete, in order, the same in parallel, and safe to interrupt."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from weft.grid import Grid, run_grid
+from weft.reports.folder import read_run
+from weft.simulation import Settings
+
+GRID = Grid(("mlp", "char-gpt"), ("bdwp", "srste"), ("2:4", "2:8"), ("sat-vcu1525", "h100-sxm"))
+
+
+def test_every_combination_once_and_dense_once_per_model_and_machine() -> None:
+    jobs = GRID.jobs(Settings(), None, None, {}, None)
+    kinds = [
+        (job.model, job.settings.hardware, job.settings.recipe, job.settings.pattern)
+        for job in jobs
+    ]
+    assert len(kinds) == len(set(kinds)) == 2 * 2 * (1 + 2 * 2)
+    assert [kind[2] for kind in kinds].count("dense") == 4
+
+
+def test_folders_are_safe_and_apart() -> None:
+    grid = Grid(
+        ("file.py:build/../x",),
+        ("srste:decay=1e-4",),
+        ('{"a": "2:8"}', '{"b": "2:8"}'),
+        ("my machines/a.toml",),
+        ("", "ddr4-2400"),
+    )
+    folders = [job.folder for job in grid.jobs(Settings(), None, None, {}, Path("out"))]
+    assert len(set(folders)) == len(folders) == 6
+    assert all(folder is not None and folder.parent == Path("out") for folder in folders)
+
+
+def test_parallel_runs_are_the_serial_ones_in_order(tmp_path: Path) -> None:
+    small = Grid(("mlp", "char-gpt"), ("bdwp",), ("2:8",), ("sat-vcu1525",))
+    serial = run_grid(small.jobs(Settings(), 8, None, {}, None), workers=1)
+    jobs = small.jobs(Settings(), 8, None, {}, tmp_path)
+    assert run_grid(jobs, workers=2) == serial
+    assert [read_run(job.folder) for job in jobs if job.folder] == serial
+
+
+def test_a_run_that_fails_is_told_and_the_others_stay(tmp_path: Path) -> None:
+    jobs = Grid(("mlp",), ("bdwp",), ("2:8",), ("sat-vcu1525",)).jobs(
+        Settings(), 8, None, {}, tmp_path
+    )
+    wrong = dataclasses.replace(jobs[0], model="no-such-model")
+    with pytest.raises(ValueError, match="no-such-model"):
+        run_grid([*jobs, wrong], workers=1)
+    assert read_run(tmp_path / "mlp-dense-sat-vcu1525").model == "mlp"
+
+
+def test_an_interruption_keeps_what_is_done(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "weft", "compare", "mlp", "gpt2-xl", "--jobs", "2"]
+    command += ["--recipe", "bdwp", "srste", "--pattern", "2:8", "--out", str(tmp_path / "grid")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done = tmp_path / "grid" / "mlp-dense-sat-vcu1525" / "run.json"
+    deadline = time.monotonic() + 120
+    while not done.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert told.splitlines()[-1].startswith("weft: interrupted")
+    assert "merges them" in told
+    assert read_run(done.parent).recipe == "dense"
+    assert not [path for path in (tmp_path / "grid").iterdir() if path.name.startswith(".")]
