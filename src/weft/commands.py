@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weft.output import check_folder, console, write_json
+from weft.provenance import provenance, this_command
 from weft.sim.results import RunResult
 from weft.simulation import Run, Settings, simulate_workload, trace_workload
 from weft.subject import find_subject
@@ -102,7 +103,11 @@ def _simulate_topology(
     images = 1 if batch is None else batch
     topology = read_topology(path)
     return simulate_topology(
-        topology, settings, images=images, training=training, provenance=_provenance()
+        topology,
+        settings,
+        images=images,
+        training=training,
+        provenance=_provenance(settings),
     )
 
 
@@ -118,7 +123,11 @@ def _simulate_subject(
             raise ValueError(f"{model} must return (model, example_inputs[, loss_fn])")
         return simulate(*built, name=subject.name, **dataclasses.asdict(settings))
     workload = _trace(model, batch, input_shape, settings.optimizer)
-    return simulate_workload(workload, settings, provenance=_provenance())
+    return simulate_workload(workload, settings, provenance=_provenance(settings))
+
+
+def _provenance(settings: Settings) -> dict[str, str]:
+    return provenance(settings.hardware, this_command())
 
 
 def _trace(
@@ -126,16 +135,6 @@ def _trace(
 ) -> Workload:
     subject = find_subject(model, batch, input_shape)
     return trace_workload(subject.build, optimizer=optimizer, name=subject.name)
-
-
-def _provenance() -> dict[str, str]:
-    import platform
-
-    return {
-        "command": " ".join(["weft", *sys.argv[1:]]),
-        "python": platform.python_version(),
-        "validated": "engine = stepwise execution of the same program, on random programs",
-    }
 
 
 def run_compare(
@@ -157,7 +156,7 @@ def run_compare(
     for settings in grid.settings(base):
         check_settings(settings)
     accuracy = _accuracy(trained)
-    jobs = grid.jobs(base, batch, input_shape, _provenance(), out)
+    jobs = grid.jobs(base, batch, input_shape, out)
     try:
         results = run_grid(jobs, workers)
     except KeyboardInterrupt:

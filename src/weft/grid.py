@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weft.patterns import pattern_label
+from weft.provenance import provenance, this_command
 from weft.sim.results import RunResult
 from weft.simulation import Settings, simulate_workload, trace_workload
 from weft.subject import find_subject
@@ -35,7 +36,6 @@ class Job:
     batch: int | None
     input_shape: tuple[int, ...] | None
     settings: Settings
-    provenance: tuple[tuple[str, str], ...] = ()
     folder: Path | None = None
 
     @property
@@ -77,12 +77,11 @@ class Grid:
         base: Settings,
         batch: int | None,
         input_shape: tuple[int, ...] | None,
-        provenance: dict[str, str],
         out: Path | None,
     ) -> list[Job]:
         """One job per run, model by model; each has a folder of its own below ``out``."""
         jobs = [
-            Job(model, batch, input_shape, settings, tuple(provenance.items()))
+            Job(model, batch, input_shape, settings)
             for model in self.models
             for settings in self.settings(base)
         ]
@@ -147,7 +146,9 @@ def _leave_interrupts_to_the_parent() -> None:
 
 def _run(job: Job) -> RunResult:
     workload = _trace(job.model, job.batch, job.input_shape, job.settings.optimizer)
-    run = simulate_workload(workload, job.settings, provenance=dict(job.provenance))
+    run = simulate_workload(
+        workload, job.settings, provenance=provenance(job.settings.hardware, this_command())
+    )
     if job.folder is not None:
         run.report(job.folder)
     return run.result

@@ -205,11 +205,13 @@ def simulate_workload(
 ) -> Run:
     """Simulate a traced workload on a SAT-like machine or a GPU."""
     from weft.mapper.switches import parse_without
+    from weft.provenance import provenance as provenance_of
 
     resolve(settings)
     switches = parse_without(settings.without)
     applied = _distinct_steps(workload, settings, switches, patterns)
-    return price_workload(applied, settings, provenance or {})
+    known = provenance_of(settings.hardware) if provenance is None else provenance
+    return price_workload(applied, settings, known)
 
 
 def price_workload(

@@ -19,7 +19,7 @@ GRID = Grid(("mlp", "char-gpt"), ("bdwp", "srste"), ("2:4", "2:8"), ("sat-vcu152
 
 
 def test_every_combination_once_and_dense_once_per_model_and_machine() -> None:
-    jobs = GRID.jobs(Settings(), None, None, {}, None)
+    jobs = GRID.jobs(Settings(), None, None, None)
     kinds = [
         (job.model, job.settings.hardware, job.settings.recipe, job.settings.pattern)
         for job in jobs
@@ -36,23 +36,21 @@ def test_folders_are_safe_and_apart() -> None:
         ("my machines/a.toml",),
         ("", "ddr4-2400"),
     )
-    folders = [job.folder for job in grid.jobs(Settings(), None, None, {}, Path("out"))]
+    folders = [job.folder for job in grid.jobs(Settings(), None, None, Path("out"))]
     assert len(set(folders)) == len(folders) == 6
     assert all(folder is not None and folder.parent == Path("out") for folder in folders)
 
 
 def test_parallel_runs_are_the_serial_ones_in_order(tmp_path: Path) -> None:
     small = Grid(("mlp", "char-gpt"), ("bdwp",), ("2:8",), ("sat-vcu1525",))
-    serial = run_grid(small.jobs(Settings(), 8, None, {}, None), workers=1)
-    jobs = small.jobs(Settings(), 8, None, {}, tmp_path)
+    serial = run_grid(small.jobs(Settings(), 8, None, None), workers=1)
+    jobs = small.jobs(Settings(), 8, None, tmp_path)
     assert run_grid(jobs, workers=2) == serial
     assert [read_run(job.folder) for job in jobs if job.folder] == serial
 
 
 def test_a_run_that_fails_is_told_and_the_others_stay(tmp_path: Path) -> None:
-    jobs = Grid(("mlp",), ("bdwp",), ("2:8",), ("sat-vcu1525",)).jobs(
-        Settings(), 8, None, {}, tmp_path
-    )
+    jobs = Grid(("mlp",), ("bdwp",), ("2:8",), ("sat-vcu1525",)).jobs(Settings(), 8, None, tmp_path)
     wrong = dataclasses.replace(jobs[0], model="no-such-model")
     with pytest.raises(ValueError, match="no-such-model"):
         run_grid([*jobs, wrong], workers=1)
