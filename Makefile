@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_OUT ?= runs/demo
 
-.PHONY: setup demo test test-deep cosim-deep bench bench-gpu bench-peers bench-scaling lint clean
+.PHONY: setup demo test browser-test test-deep cosim-deep bench bench-gpu bench-peers bench-scaling lint clean
 
 setup: $(STAMP)
 
@@ -25,6 +25,11 @@ test test-deep cosim-deep: export OMP_NUM_THREADS = 1
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -q -m "not deep"
+
+# The report in a real browser: Debian's chromium (apt install chromium), driven from PyPI.
+browser-test: $(STAMP)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c .ci/constraints.txt playwright
+	$(BIN)/python -m pytest -q tests/reports/test_browser.py
 
 bench: $(STAMP)
 	$(BIN)/python -m weft.bench
