@@ -5,6 +5,7 @@ Runs where Playwright and Chromium are installed (``make browser-test`` installs
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,7 +97,7 @@ def test_fits_the_screen_and_draws_every_chart(
             chart = charts.nth(index)
             box = chart.bounding_box()
             assert box is not None
-            assert 0 <= box["x"]
+            assert box["x"] >= 0
             assert box["x"] + box["width"] <= width
             assert box["height"] > 100
             assert chart.locator("svg.main-svg").count() > 0
@@ -193,7 +194,7 @@ def test_readers_find_their_way(browser: Browser, pages: dict[str, Path]) -> Non
     with opened(browser, pages["report"]) as page:
         assert page.locator("main").count() == page.locator("h1").count() == 1
         levels = page.eval_on_selector_all("h1, h2, h3", "all => all.map(h => +h.tagName[1])")
-        assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+        assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
         unnamed = page.eval_on_selector_all(
             "button, input, select",
             """all => all.filter(
