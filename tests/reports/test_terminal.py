@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from tests.reports.runs import RUNS, big_run
@@ -30,7 +31,7 @@ def printed(parts: Sequence[RenderableType], width: int = 140) -> str:
 def test_any_run_can_be_shown(run: RunResult, width: int) -> None:
     for text in (printed(summary_table(run), width), printed(compare_table([run, run]), width)):
         assert "\x1b" not in text
-        assert max(len(line) for line in text.splitlines()) <= width
+        assert max(cell_len(line) for line in text.splitlines()) <= width  # marks take no cell
 
 
 def test_the_summary_says_what_costs_and_why() -> None:
