@@ -38,6 +38,9 @@ Without = Annotated[
     ),
 ]
 Fusion = Annotated[str, typer.Option(help="On a GPU: eager or compile.")]
+Constants = Annotated[
+    str, typer.Option(help="Of GPUs: what `weft calibrate` wrote.", metavar="FILE")
+]
 _MEMORY = "On SAT: simple (a fixed rate), ddr4-2400, hbm2e, or a .toml file."
 Skip = Annotated[str, typer.Option(help="Layers to keep dense, comma-separated.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for the run.", metavar="DIR")]
@@ -74,6 +77,14 @@ def simulate(
     dense_stem: Annotated[bool, typer.Option(help="Keep the first layer dense.")] = True,
     dense_classifier: Annotated[bool, typer.Option(help="Keep the last layer dense.")] = True,
     fusion: Fusion = "eager",
+    dtype: Annotated[
+        str, typer.Option(help="Of products on a GPU: auto, fp16, bf16, fp32, tf32, fp8 or int8.")
+    ] = "auto",
+    gpus: Annotated[int, typer.Option(min=1, help="GPUs, each with --batch samples.")] = 1,
+    strategy: Annotated[
+        str, typer.Option(help="Of several GPUs: replicated, sharded or sharded-gradients.")
+    ] = "replicated",
+    constants: Constants = "",
     memory: Annotated[str, typer.Option(help=_MEMORY)] = "",
     why: Annotated[
         bool | None,
@@ -108,6 +119,10 @@ def simulate(
         dense_classifier=dense_classifier,
         fusion=fusion,
         memory=memory,
+        dtype=dtype,
+        gpus=gpus,
+        strategy=strategy,
+        constants=constants,
     )
     run_simulate(
         model,
@@ -236,12 +251,48 @@ def ablate(
 def predict(
     products: Annotated[Path, typer.Argument(help="CSV with m,n,k[,batch,dtype,sparsity].")],
     hardware: Hardware = "sat-vcu1525",
+    constants: Constants = "",
     out: Annotated[Path | None, typer.Option(help="CSV to write; default stdout.")] = None,
 ) -> None:
     """Fill a table of matrix products with their time on a machine."""
     from weft.prediction import predict_table
 
-    predict_table(products, hardware, out)
+    predict_table(products, hardware, out, constants)
+
+
+@app.command()
+def measure(
+    out: Annotated[Path, typer.Option(help="CSV to write, row by row.", metavar="FILE")],
+    copies: Annotated[int, typer.Option(min=1, help="Weights that take turns.")] = 6,
+    replays: Annotated[int, typer.Option(min=3, help="Timed runs; their median counts.")] = 15,
+    power_s: Annotated[float, typer.Option(min=0, help="Seconds of each for its power.")] = 0.3,
+    steps: Annotated[bool, typer.Option(help="Training steps too, after the products.")] = True,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many products.")] = None,
+) -> None:
+    """Time dense and 2:4 products and training steps on the NVIDIA GPU at hand."""
+    from weft.measure import Settings, measure_command
+
+    settings = Settings(copies, replays, power_s, steps, limit=limit)
+    raise typer.Exit(measure_command(out, settings))
+
+
+@app.command()
+def calibrate(
+    measurements: Annotated[
+        Path, typer.Argument(help="CSV with m,n,k,time_us[,batch,dtype,sparsity,what].")
+    ],
+    hardware: Annotated[str, typer.Option(help="The GPU that was measured.")],
+    out: Annotated[Path, typer.Option(help="Constants to write.", metavar="FILE")] = Path(
+        "constants.json"
+    ),
+    copies: Annotated[
+        int, typer.Option(min=1, help="Weights that took turns in the measurement.")
+    ] = 6,
+) -> None:
+    """Fit the GPU model's constants to your own measurements; use them with --constants."""
+    from weft.calibration import run_calibrate
+
+    run_calibrate(measurements, hardware, out, copies)
 
 
 @app.command()

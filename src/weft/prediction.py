@@ -58,19 +58,24 @@ def parse_row(path: Path, line: int, row: dict[str, str]) -> ProductRow:
     return ProductRow(**sizes, sparsity=(row.get("sparsity") or "dense").strip())
 
 
-def predict_table(path: Path, hardware: str, out: Path | None) -> None:
+def predict_table(path: Path, hardware: str, out: Path | None, constants: str = "") -> None:
     """Predict every product of a CSV file on ``hardware``.
 
-    Cycles on SAT and on ``systolic-ideal``, microseconds on a GPU.
+    Cycles on SAT and on ``systolic-ideal``, microseconds on a GPU, there with the ``constants`` of
+    a file if one is named.
     """
     from weft.sim.gpu.machine import is_gpu
     from weft.sim.ideal import IDEAL
 
     if is_gpu(hardware):
+        from weft.sim.gpu.constants import read_constants
         from weft.sim.gpu.predict import predict_file
 
-        predict_file(path, hardware, out)
+        own = read_constants(Path(constants)) if constants else None
+        predict_file(path, hardware, out, constants=own)
         return
+    if constants:
+        raise ValueError(f"constants {constants!r} is for GPUs, not {hardware}")
     columns, rows = read_products(path)
     products = [parse_row(path, line, row) for line, row in enumerate(rows, start=2)]
     if hardware == IDEAL:

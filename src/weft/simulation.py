@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from weft.sim.results import RunResult, WeightPattern
 
 if TYPE_CHECKING:
+    from weft.gpu_pricing import GpuOptions
     from weft.mapper.plan import Plan
     from weft.mapper.pruned import LayerPattern
     from weft.mapper.sparsify import Applied, Recipe, SkipRules
@@ -39,8 +40,9 @@ class Settings:
     """How to simulate. ``without`` is a comma-separated list of features to turn off.
 
     ``pattern`` is N:M, or a JSON object of layer (name or shell pattern) to N:M.
-    ``fusion`` is for GPUs: "eager" or "compile", how PyTorch runs element-wise ops. ``memory`` is
-    for SAT machines: "simple" or a DRAM of ``weft.sim.dram`` ("": as the machine file says).
+    ``fusion`` ("eager" or "compile"), ``dtype``, ``gpus``, ``strategy`` and ``constants`` (a file
+    of ``weft calibrate``) are for GPUs: see ``weft.gpu_pricing.GpuOptions``. ``memory`` is for SAT
+    machines: "simple" or a DRAM of ``weft.sim.dram`` ("": as the machine file says).
     """
 
     recipe: str = "dense"
@@ -54,6 +56,10 @@ class Settings:
     dense_classifier: bool = True
     fusion: str = "eager"
     memory: str = ""
+    dtype: str = "auto"
+    gpus: int = 1
+    strategy: str = "replicated"
+    constants: str = ""
 
 
 @dataclass(frozen=True)
@@ -231,7 +237,7 @@ def price_workload(
         from weft.gpu_pricing import price_on_gpu
 
         steps = [(step.workload, count) for step, count in applied]
-        return Run(price_on_gpu(steps, settings.hardware, header, fusion=settings.fusion))
+        return Run(price_on_gpu(steps, settings.hardware, header, _gpu_options(settings)))
     machine = sat_machine(settings)
     switches = parse_without(settings.without)
     # Schedules are made ahead of time for the simple memory, whatever then runs them.
@@ -293,13 +299,46 @@ def resolve(settings: Settings) -> None:
         raise ValueError(f"steps is {settings.steps}; it must be at least 1")
     if settings.fusion not in ("eager", "compile"):
         raise ValueError(f"fusion is {settings.fusion!r}; allowed: eager, compile")
-    if not is_gpu(settings.hardware):
-        sat_machine(settings)
-    elif settings.memory:
-        raise ValueError(f"memory {settings.memory!r} is for SAT machines, not {settings.hardware}")
+    if is_gpu(settings.hardware):
+        _check_gpu(settings)
+    else:
+        _check_sat(settings)
     parse_without(settings.without)
     if settings.recipe != "from-weights":
         _recipe(settings, None)
+
+
+def _check_gpu(settings: Settings) -> None:
+    from weft.sim.gpu.link import STRATEGIES
+    from weft.sim.gpu.machine import load_gpu
+
+    if settings.memory:
+        raise ValueError(f"memory {settings.memory!r} is for SAT machines, not {settings.hardware}")
+    if settings.gpus < 1:
+        raise ValueError(f"gpus is {settings.gpus}; it must be at least 1")
+    if settings.strategy not in STRATEGIES:
+        allowed = ", ".join(STRATEGIES)
+        raise ValueError(f"strategy is {settings.strategy!r}; allowed: {allowed}")
+    if settings.dtype != "auto":
+        load_gpu(settings.hardware).rate_flop_clk_sm(settings.dtype)
+    _gpu_options(settings)
+
+
+def _gpu_options(settings: Settings) -> GpuOptions:
+    from weft.gpu_pricing import GpuOptions
+
+    return GpuOptions.read(
+        settings.fusion, settings.dtype, settings.gpus, settings.strategy, settings.constants
+    )
+
+
+def _check_sat(settings: Settings) -> None:
+    plain = Settings()
+    for name in ("dtype", "gpus", "strategy", "constants"):
+        value = getattr(settings, name)
+        if value != getattr(plain, name):
+            raise ValueError(f"{name} {value!r} is for GPUs, not {settings.hardware}")
+    sat_machine(settings)
 
 
 def _distinct_steps(
