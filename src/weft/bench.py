@@ -94,6 +94,7 @@ _STEPS = (
 
 _MEASUREMENTS: dict[str, tuple[str, str, tuple[object, ...]]] = {
     **{f"step {step[0]}": ("weft.bench", "measure_step", step) for step in _STEPS},
+    "a million GPU predictions": ("weft.sim.gpu.bench", "seconds_per_million", ()),
     "masks": ("weft.models.sparse.bench", "measure_masks", ()),
     "wrapped step": ("weft.models.sparse.bench", "measure_wrapped_step", ()),
 }
