@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from weft.reports import run_charts
 from weft.reports import timeline as timeline_chart
+from weft.reports.entries import entry_of
 from weft.sim.results import RunResult
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def energy(run: RunResult) -> Figure:
 
 def timeline(slices: Sequence[Slice], limit: int = timeline_chart.DRAWN) -> Figure:
     """A window of the timeline, one row per unit."""
-    return timeline_chart.timeline(slices, limit).figure()
+    return timeline_chart.timeline([entry_of(part) for part in slices], limit).figure()
 
 
 def _no_slices(_: str) -> Sequence[Slice]:

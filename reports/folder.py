@@ -27,9 +27,11 @@ from weft.sim.results import ResultError, RunResult
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from weft.reports.entries import Entry
+    from weft.reports.window import Window
     from weft.sim.engine import Slice
 
-__all__ = ["FILES", "ReportError", "read_layers", "read_run", "write_run"]
+__all__ = ["FILES", "ReportError", "read_layers", "read_run", "read_timeline", "write_run"]
 
 FILES = ("layers.parquet", "report.html", "trace.perfetto.json", "run.json")
 """What a run folder may hold; ``run.json`` alone makes it one and is put there last."""
@@ -111,9 +113,10 @@ def _write_json(path: Path, run: RunResult) -> None:
 
 
 def _write_html(path: Path, run: RunResult, slices: Sequence[Slice]) -> None:
+    from weft.reports.entries import entry_of
     from weft.reports.html import render_report
 
-    write_text_atomically(path, render_report(run, slices))
+    write_text_atomically(path, render_report(run, [entry_of(part) for part in slices]))
 
 
 def _write_trace(path: Path, run: RunResult, slices: Sequence[Slice]) -> None:
@@ -162,6 +165,29 @@ def _parse_run(content: bytes, path: Path) -> RunResult:
 
 def _refuse(name: str) -> NoReturn:
     raise ResultError(f"damaged run: {name} is no number")
+
+
+def read_timeline(folder: Path, window: Window | None = None) -> list[Entry]:
+    """The timeline entries in a run folder's trace, or those of a window in it.
+
+    Raises:
+        ReportError: the trace is damaged, or holds nothing of the window.
+    """
+    from weft.reports.perfetto import read_trace
+    from weft.reports.window import window_entries
+
+    path = folder / "trace.perfetto.json"
+    entries = read_trace(path)
+    if window is None:
+        return entries
+    found = window_entries(entries, window)
+    if not found:
+        held = f"{entries[0].start} to {entries[-1].occupied_until}" if entries else "none"
+        raise ReportError(
+            f"{path} has nothing of that window (cycles: {held}); "
+            "weft simulate --window puts another into it"
+        )
+    return found
 
 
 def read_layers(folder: Path) -> pa.Table:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from weft.reports.comparison import ideal_speedup, run_title
+from weft.reports.entries import Entry
 from weft.reports.page import render_page
 from weft.reports.run_charts import run_charts
 from weft.reports.tables import layer_table, other_tables, stage_table, uncosted_table
@@ -14,20 +15,17 @@ from weft.reports.units import count, data, joules, ratio, seconds, share
 from weft.reports.validation import validation_lines
 from weft.sim.results import RunResult
 
-if TYPE_CHECKING:
-    from weft.sim.engine import Slice
-
 __all__ = ["render_report"]
 
 
-def render_report(run: RunResult, slices: Sequence[Slice] = ()) -> str:
+def render_report(run: RunResult, entries: Sequence[Entry] = ()) -> str:
     """The whole page as text; every name in it is escaped.
 
-    ``slices`` are the timeline's window; without them the page has no timeline.
+    ``entries`` are the timeline's window; without them the page has no timeline.
     """
     charts = run_charts(run)
-    if slices:
-        charts.append(timeline(slices))
+    if entries:
+        charts.append(timeline(entries))
     return render_page(
         "report.html",
         charts,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weft.reports.counters import (
@@ -17,15 +18,17 @@ from weft.reports.counters import (
     pieces,
     power_levels,
 )
+from weft.reports.entries import Entry, entry_of
 from weft.reports.machines import machine_of
-from weft.reports.work import describe, layer_and_stage
+from weft.reports.writing import ReportError, failing_clearly
+from weft.sim.engine import Cause
 from weft.sim.program import Queue
 from weft.sim.results import RunResult
 
 if TYPE_CHECKING:
     from weft.sim.engine import Slice
 
-__all__ = ["LIMIT", "render_trace", "trace_events"]
+__all__ = ["LIMIT", "read_trace", "render_trace", "trace_events"]
 
 LIMIT = 20_000
 """Instructions that a trace holds at most: about six megabytes."""
@@ -66,7 +69,7 @@ def trace_events(run: RunResult, slices: Sequence[Slice]) -> Iterator[dict[str, 
             "args": {"sort_index": int(queue)},
         }
     for part in slices:
-        yield _event(part)
+        yield _event(entry_of(part))
     yield from _counters(run, slices)
 
 
@@ -78,24 +81,60 @@ def _name(kind: str, track: int, value: str) -> dict[str, Any]:
     return {"ph": "M", "pid": _PROCESS, "tid": track, "name": kind, "args": {"name": value}}
 
 
-def _event(part: Slice) -> dict[str, Any]:
-    name, arguments = describe(part)
-    layer, stage = layer_and_stage(part.segment)
-    more: dict[str, int | str] = {"layer": layer, "stage": stage, "finish": part.finish}
-    if part.stall_cycles:
-        more["stall_cycles"] = part.stall_cycles
-    if part.cause is not None:
-        more["stall_cause"] = part.cause.name.lower()
+def _event(entry: Entry) -> dict[str, Any]:
+    more: dict[str, int | str] = {
+        "layer": entry.layer,
+        "stage": entry.stage,
+        "finish": entry.finish,
+    }
+    if entry.stall_cycles:
+        more["stall_cycles"] = entry.stall_cycles
+    if entry.cause is not None:
+        more["stall_cause"] = entry.cause
     return {
         "ph": "X",
         "pid": _PROCESS,
-        "tid": _track(part.instruction.queue),
-        "ts": part.start,
-        "dur": part.occupied_until - part.start,
-        "name": name,
-        "cat": stage or "item",
-        "args": {**more, **{key: value for key, value in arguments.items() if value != ""}},
+        "tid": _track(Queue[entry.unit.upper()]),
+        "ts": entry.start,
+        "dur": entry.occupied_until - entry.start,
+        "name": entry.name,
+        "cat": entry.stage or "item",
+        "args": {**more, **entry.work},
     }
+
+
+def read_trace(path: Path) -> list[Entry]:
+    """The instructions that a trace of ``render_trace`` holds; none where there is no trace.
+
+    Raises:
+        ReportError: it is truncated, or no trace of weft.
+    """
+    if not path.is_file():
+        return []
+    try:
+        with failing_clearly(path, "read"):
+            events = json.loads(path.read_bytes())["traceEvents"]
+        return [_entry(event) for event in events if event["ph"] == "X"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ReportError(f"cannot read {path}: truncated or no trace of weft ({error})") from error
+
+
+def _entry(event: Mapping[str, Any]) -> Entry:
+    """What ``_event`` told; ValueError, KeyError or TypeError where it did not."""
+    work = dict(event["args"])
+    start = int(event["ts"])
+    return Entry(
+        Queue(int(event["tid"]) - 1).name.lower(),
+        str(work.pop("layer")),
+        str(work.pop("stage")),
+        str(event["name"]),
+        start,
+        start + int(event["dur"]),
+        int(work.pop("finish")),
+        int(work.pop("stall_cycles", 0)),
+        Cause[work.pop("stall_cause").upper()].name.lower() if "stall_cause" in work else None,
+        work,
+    )
 
 
 def _counters(run: RunResult, slices: Sequence[Slice]) -> Iterator[dict[str, Any]]:

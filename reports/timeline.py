@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from weft.reports.charts import (
     CAUSE_COLOURS,
@@ -15,11 +15,8 @@ from weft.reports.charts import (
     layout,
     named_axis,
 )
-from weft.reports.work import describe, layer_and_stage
+from weft.reports.entries import Entry
 from weft.sim.program import Queue
-
-if TYPE_CHECKING:
-    from weft.sim.engine import Slice
 
 __all__ = ["DRAWN", "timeline"]
 
@@ -42,10 +39,10 @@ _SHADES = (1.0, 0.75)  # neighbours stay apart without outlines, which would hid
 _UNITS = tuple(queue.name.lower() for queue in Queue)
 
 
-def timeline(slices: Sequence[Slice], limit: int = DRAWN) -> Chart:
+def timeline(entries: Sequence[Entry], limit: int = DRAWN) -> Chart:
     """The first ``limit`` instructions, coloured by stage, with the waits by cause before them."""
-    drawn = slices[:limit]
-    left_out = len(slices) - len(drawn)
+    drawn = entries[:limit]
+    left_out = len(entries) - len(drawn)
     caption = (
         f"The first {len(drawn):,} instructions of the window in program order; thin bars are "
         "waits, by cause. Drag or use the buttons to zoom."
@@ -57,7 +54,7 @@ def timeline(slices: Sequence[Slice], limit: int = DRAWN) -> Chart:
         "Timeline",
         caption,
         _HEADER,
-        [_row(part) for part in drawn],
+        [_row(entry) for entry in drawn],
         [*_work_traces(drawn), *_stall_traces(drawn)],
         layout(
             420,
@@ -76,74 +73,75 @@ def timeline(slices: Sequence[Slice], limit: int = DRAWN) -> Chart:
     )
 
 
-def _row(part: Slice) -> tuple[Cell, ...]:
-    layer, stage = layer_and_stage(part.segment)
-    name, work = describe(part)
+def _row(entry: Entry) -> tuple[Cell, ...]:
     return (
-        part.instruction.queue.name.lower(),
-        layer,
-        stage,
-        name,
-        "; ".join(f"{key} {value}" for key, value in work.items() if value != ""),
-        part.start,
-        part.occupied_until,
-        part.finish,
-        part.stall_cycles,
-        None if part.cause is None else part.cause.name.lower(),
+        entry.unit,
+        entry.layer,
+        entry.stage,
+        entry.name,
+        _work(entry),
+        entry.start,
+        entry.occupied_until,
+        entry.finish,
+        entry.stall_cycles,
+        entry.cause,
     )
 
 
-def _work_traces(slices: Sequence[Slice]) -> list[dict[str, Any]]:
-    by_stage: dict[str, list[Slice]] = {}
-    for part in slices:
-        stage = layer_and_stage(part.segment)[1]
-        by_stage.setdefault(stage if stage in STAGE_COLOURS else "other", []).append(part)
+def _work(entry: Entry) -> str:
+    return "; ".join(f"{key} {value}" for key, value in entry.work.items())
+
+
+def _work_traces(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    by_stage: dict[str, list[Entry]] = {}
+    for entry in entries:
+        stage = entry.stage if entry.stage in STAGE_COLOURS else "other"
+        by_stage.setdefault(stage, []).append(entry)
     return [
         {
             "type": "bar",
             "orientation": "h",
             "name": stage,
-            "y": [int(part.instruction.queue) for part in parts],
-            "base": [part.start for part in parts],
-            "x": [part.occupied_until - part.start for part in parts],
-            "text": [_hover(part) for part in parts],
+            "y": [_UNITS.index(entry.unit) for entry in own],
+            "base": [entry.start for entry in own],
+            "x": [entry.occupied_until - entry.start for entry in own],
+            "text": [_hover(entry) for entry in own],
             "textposition": "none",
             "width": 0.7,
             "marker": {
                 "color": STAGE_COLOURS.get(stage, CAUSE_COLOURS["idle"]),
-                "opacity": [_SHADES[index % 2] for index in range(len(parts))],
+                "opacity": [_SHADES[index % 2] for index in range(len(own))],
             },
             "hovertemplate": "%{text}<extra></extra>",
         }
-        for stage, parts in by_stage.items()
+        for stage, own in by_stage.items()
     ]
 
 
-def _hover(part: Slice) -> str:
-    row = _row(part)
+def _hover(entry: Entry) -> str:
     return (
-        f"{label(str(row[1]), 60)} {label(str(row[2]))}<br>{label(str(row[3]), 60)}"
-        f"<br>{label(str(row[4]), 80)}<br>cycles {part.start:,} to {part.occupied_until:,}, "
-        f"done at {part.finish:,}"
+        f"{label(entry.layer, 60)} {label(entry.stage)}<br>{label(entry.name, 60)}"
+        f"<br>{label(_work(entry), 80)}<br>cycles {entry.start:,} to {entry.occupied_until:,}, "
+        f"done at {entry.finish:,}"
     )
 
 
-def _stall_traces(slices: Sequence[Slice]) -> list[dict[str, Any]]:
-    by_cause: dict[str, list[Slice]] = {}
-    for part in slices:
-        if part.cause is not None and part.stall_cycles:
-            by_cause.setdefault(part.cause.name.lower(), []).append(part)
+def _stall_traces(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    by_cause: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if entry.cause is not None and entry.stall_cycles:
+            by_cause.setdefault(entry.cause, []).append(entry)
     return [
         {
             "type": "bar",
             "orientation": "h",
             "name": f"waits: {cause}",
-            "y": [int(part.instruction.queue) for part in parts],
-            "base": [part.start - part.stall_cycles for part in parts],
-            "x": [part.stall_cycles for part in parts],
+            "y": [_UNITS.index(entry.unit) for entry in own],
+            "base": [entry.start - entry.stall_cycles for entry in own],
+            "x": [entry.stall_cycles for entry in own],
             "width": 0.16,
             "marker": {"color": CAUSE_COLOURS[cause], "opacity": 0.75},
             "hovertemplate": f"waits for %{{x:,}} cycles: {cause}<extra></extra>",
         }
-        for cause, parts in by_cause.items()
+        for cause, own in by_cause.items()
     ]

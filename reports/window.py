@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from weft.reports.work import layer_and_stage
 
 if TYPE_CHECKING:
+    from weft.reports.entries import Entry
     from weft.sim.engine import Engine, SegmentTiming, Slice
     from weft.sim.program import Program
 
-__all__ = ["Window", "parse_window", "window_slices"]
+__all__ = ["Window", "parse_window", "window_entries", "window_slices"]
 
 _SAMPLES = 64
 """Segments that a sampled window looks into."""
@@ -72,6 +73,17 @@ def window_slices(
     return _samples(engine, program, limit)
 
 
+def window_entries(entries: Sequence[Entry], window: Window) -> list[Entry]:
+    """Those of ``entries`` that are in the window."""
+    if window.layer is not None:
+        layer = window.layer
+        return [entry for entry in entries if _is_of(f"{entry.layer}:{entry.stage}", layer)]
+    if window.cycles is not None:
+        begin, end = window.cycles
+        return [entry for entry in entries if entry.occupied_until > begin and entry.start < end]
+    return list(entries)
+
+
 def _layer_slices(engine: Engine, program: Program, layer: str, limit: int) -> list[Slice]:
     names = [segment.name for segment in program.segments]
     wanted = [index for index, name in enumerate(names) if _is_of(name, layer)]
@@ -86,7 +98,12 @@ def _layer_slices(engine: Engine, program: Program, layer: str, limit: int) -> l
 
 def _is_of(segment: str, layer: str) -> bool:
     own, stage = layer_and_stage(segment)
-    return layer in (segment, own) or f"{own}:{stage}".startswith(f"{layer}.")
+    parent, wanted = layer_and_stage(layer)
+    return (
+        layer in (segment, own)
+        or own.startswith(f"{layer}.")
+        or (wanted == stage and own.startswith(f"{parent}."))
+    )
 
 
 def _near(layer: str, names: Sequence[str]) -> str:

@@ -300,12 +300,16 @@ def report(
     runs: Annotated[list[Path], typer.Argument(help="Run folders.")],
     format: Annotated[str, typer.Option(help="html, md, csv, parquet or png.")] = "html",  # noqa: A002
     accuracy: Accuracy = None,
+    window: Annotated[
+        str,
+        typer.Option(metavar="layer=NAME|cycles=A:B", help="Part of the run's trace to draw."),
+    ] = "",
     out: Annotated[Path | None, typer.Option(help="File to write.")] = None,
 ) -> None:
     """Build a run's report again, or merge several runs into one comparison."""
     from weft.commands import run_report
 
-    run_report(runs, format, out, accuracy)
+    run_report(runs, format, out, accuracy, window)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from weft.topology import is_topology, read_topology
 if TYPE_CHECKING:
     from weft.grid import Grid
     from weft.reports.accuracy import Accuracy
+    from weft.reports.entries import Entry
     from weft.sim.workload import Workload
 
 __all__ = ["run_ablate", "run_compare", "run_report", "run_simulate"]
@@ -180,11 +182,15 @@ def _accuracy(trained: Path | None) -> list[Accuracy]:
 
 
 def _write_report(
-    results: list[RunResult], format_: str, target: Path, accuracy: list[Accuracy]
+    results: list[RunResult],
+    format_: str,
+    target: Path,
+    accuracy: list[Accuracy],
+    entries: Sequence[Entry] = (),
 ) -> None:
     from weft.reports.compare import export
 
-    export(results, format_, target, accuracy)
+    export(results, format_, target, accuracy, entries)
     _tell(f"report: {target}")
 
 
@@ -218,13 +224,46 @@ def run_ablate(
 
 
 def run_report(
-    folders: list[Path], format_: str, out: Path | None, trained: Path | None = None
+    folders: list[Path],
+    format_: str,
+    out: Path | None,
+    trained: Path | None = None,
+    window: str = "",
 ) -> None:
-    """``weft report``."""
+    """``weft report``: one run's into its folder, several runs' beside their folders.
+
+    ``window`` is the part of one run's trace that its page draws.
+    """
     from weft.reports.folder import read_run
 
+    if window and (len(folders) > 1 or format_ != "html"):
+        raise ValueError("--window is for the html report of one run")
     runs = [read_run(folder) for folder in folders]
-    _write_report(runs, format_, out or folders[0] / f"report.{format_}", _accuracy(trained))
+    target = out or _report_place(folders) / f"report.{format_}"
+    entries = _timeline(folders[0], window) if len(folders) == 1 and format_ == "html" else []
+    _write_report(runs, format_, target, _accuracy(trained), entries)
+
+
+def _report_place(folders: list[Path]) -> Path:
+    """A run's own folder; of several runs the one that all lie in, else the current one."""
+    if len(folders) == 1:
+        return folders[0]
+    parents = {folder.absolute().parent for folder in folders}
+    return folders[0].parent if len(parents) == 1 else Path()
+
+
+def _timeline(folder: Path, window: str) -> list[Entry]:
+    from weft.reports.folder import read_timeline
+    from weft.reports.window import parse_window
+    from weft.reports.writing import ReportError
+
+    if window:
+        return read_timeline(folder, parse_window(window))
+    try:
+        return read_timeline(folder)
+    except ReportError as error:
+        _tell(f"weft: no timeline in the report: {error}")
+        return []
 
 
 def _show(result: RunResult) -> None:

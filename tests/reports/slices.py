@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+from weft.reports.entries import Entry, entry_of
 from weft.sim.engine import Engine, Slice
 from weft.sim.machine import load_machine
 from weft.sim.pattern import Pattern
@@ -100,3 +101,8 @@ def big_slices(limit: int) -> list[Slice]:
     """The first ``limit`` instructions of ``big_program``."""
     program = big_program()
     return Engine(MACHINE).timeline(program, 0, len(program.segments), limit)
+
+
+def big_entries(limit: int) -> list[Entry]:
+    """The same as charts take them."""
+    return [entry_of(part) for part in big_slices(limit)]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.reports.runs import big_run
-from tests.reports.slices import big_slices
+from tests.reports.slices import big_entries
 from weft.reports.comparison_html import render_comparison
 from weft.reports.html import render_report
 from weft.reports.picture import find_browser
@@ -42,7 +42,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     runs = [big_run(4, 30, "dense"), big_run(4, 30)]
     texts = {
-        "report": render_report(big_run(8, 40), big_slices(300)),
+        "report": render_report(big_run(8, 40), big_entries(300)),
         "comparison": render_comparison(runs),
     }
     paths = {name: folder / f"{name}.html" for name in texts}

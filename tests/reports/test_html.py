@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 
 from tests.reports.runs import RUNS, big_run
-from tests.reports.slices import big_slices
+from tests.reports.slices import big_entries
 from weft.reports.comparison_html import render_comparison
 from weft.reports.html import render_report
 from weft.reports.notebook import run_html
@@ -66,7 +66,7 @@ class Page(HTMLParser):
             self.headers[self._table][-1] += data
 
 
-TAGS = set(Page(render_report(big_run(6, 6), big_slices(20))).tags) | {"ul", "li", "details"}
+TAGS = set(Page(render_report(big_run(6, 6), big_entries(20))).tags) | {"ul", "li", "details"}
 COMPARISON_TAGS = set(Page(render_comparison([big_run(2, 2), big_run(2, 2, "dense")])).tags)
 
 
@@ -111,7 +111,7 @@ def test_names_become_no_markup_in_charts() -> None:
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    return render_report(big_run(), big_slices(20_000))
+    return render_report(big_run(), big_entries(20_000))
 
 
 def test_a_large_network_stays_small(page: str) -> None:
@@ -134,7 +134,7 @@ def test_nothing_is_fetched(page: str) -> None:
 def test_every_chart_has_its_numbers_behind_a_link(page: str) -> None:
     run = big_run()
     downloads = dict(re.findall(r'download="([^"]*)" href="data:[^,]*,([^"]*)"', page))
-    for chart in [*run_charts(run), timeline(big_slices(20_000))]:
+    for chart in [*run_charts(run), timeline(big_entries(20_000))]:
         assert base64.b64decode(downloads[f"{chart.name}.csv"]).decode() == chart.csv
         rows = list(csv.reader(io.StringIO(chart.csv)))
         assert len(rows) == 1 + len(chart.rows)
@@ -221,13 +221,13 @@ def test_validation_says_what_the_run_says_and_no_more() -> None:
 
 
 def test_charts_are_what_plotly_takes() -> None:
-    for chart in [*run_charts(big_run()), timeline(big_slices(100))]:
+    for chart in [*run_charts(big_run()), timeline(big_entries(100))]:
         figure = chart.figure()
         assert len(figure.to_dict()["data"]) == len(chart.traces)
         assert figure.layout.title.text == chart.title
 
 
 def test_the_timeline_says_what_it_leaves_out() -> None:
-    chart = timeline(big_slices(DRAWN + 7))
+    chart = timeline(big_entries(DRAWN + 7))
     assert len(chart.rows) == DRAWN
     assert "The Perfetto trace has 7 more." in chart.caption

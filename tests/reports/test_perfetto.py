@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +23,9 @@ from weft.reports.counters import (
     pieces,
     power_levels,
 )
-from weft.reports.perfetto import render_trace
+from weft.reports.entries import entry_of
+from weft.reports.perfetto import read_trace, render_trace
+from weft.reports.writing import ReportError
 from weft.sim.actions import ActionCounter
 from weft.sim.energy import energy_of, load_energy_table
 from weft.sim.engine import Engine, Slice
@@ -75,6 +78,39 @@ def test_instructions_of_a_track_never_overlap(program: Program) -> None:
         )
         for (_, end), (start, _) in pairwise(own):
             assert end <= start
+
+
+@RELAXED
+@given(program=programs())
+def test_a_trace_tells_all_that_the_timeline_had(
+    program: Program, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    slices = whole(program)
+    path = tmp_path_factory.mktemp("trace") / "trace.perfetto.json"
+    path.write_text(render_trace(big_run(1, 1), slices))
+    assert read_trace(path) == [entry_of(part) for part in slices]
+
+
+def test_no_trace_is_no_timeline(tmp_path: Path) -> None:
+    assert read_trace(tmp_path / "trace.perfetto.json") == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: "[]",
+        lambda text: "[" * 100_000,
+        lambda text: text.replace('"finish"', '"end"'),
+        lambda text: text.replace('"tid":1', '"tid":99'),
+        lambda text: text.replace('"stall_cause":"', '"stall_cause":"<b>'),
+    ],
+)
+def test_a_damaged_trace_is_told(change: Callable[[str], str], tmp_path: Path) -> None:
+    path = tmp_path / "trace.perfetto.json"
+    path.write_text(change(render_trace(big_run(1, 1), big_slices(200))))
+    with pytest.raises(ReportError, match=r"cannot read .*trace\.perfetto\.json"):
+        read_trace(path)
 
 
 def test_tracks_are_named_for_the_units() -> None:

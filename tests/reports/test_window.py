@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tests.reports.slices import MACHINE, big_program
 from tests.sim.programs import TINY, programs
 from weft.reports.counters import pieces
-from weft.reports.window import Window, parse_window, window_slices
+from weft.reports.entries import entry_of
+from weft.reports.window import Window, parse_window, window_entries, window_slices
 from weft.sim.engine import Engine
 from weft.sim.program import Program
 
@@ -34,11 +35,24 @@ def test_cycles_are_those_of_the_whole_timeline(program: Program, data: st.DataO
         assert window_slices(engine, program, Window(cycles=(begin, stop)), ALL) == wanted
 
 
+@pytest.mark.parametrize("text", ["layer=block0.conv", "layer=block0:ff", "cycles=2000:4000"])
+def test_a_window_of_what_a_run_folder_holds(text: str) -> None:
+    program = big_program()
+    engine = Engine(MACHINE)
+    window = parse_window(text)
+    held = [entry_of(part) for part in window_slices(engine, program, None, 3000)]
+    wanted = [entry_of(part) for part in window_slices(engine, program, window, ALL)]
+    found = window_entries(held, window)
+    assert found
+    assert found == [entry for entry in wanted if entry in held]
+
+
 @pytest.mark.parametrize(
     ("layer", "expected"),
     [
         ("block3.conv", ["block3.conv:ff", "block3.conv:bp"]),
         ("block3.conv:bp", ["block3.conv:bp"]),
+        ("block3:bp", ["block3.conv:bp", "block3.bn:bp"]),
         ("block3", ["block3.conv:ff", "block3.bn:ff", "block3.conv:bp", "block3.bn:bp"]),
     ],
 )
