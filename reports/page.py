@@ -93,5 +93,5 @@ def plotly_source() -> str:
 @functools.cache
 def _plotly() -> str:
     """Plotly's JavaScript, gzip and base64: a third of its size."""
-    packed = gzip.compress(plotly_source().encode(), compresslevel=9, mtime=0)
+    packed = gzip.compress(plotly_source().encode(), compresslevel=6, mtime=0)
     return base64.b64encode(packed).decode()

@@ -21,7 +21,6 @@ from weft.reports.counters import (
 from weft.reports.entries import Entry, entry_of
 from weft.reports.machines import machine_of
 from weft.reports.writing import ReportError, failing_clearly
-from weft.sim.engine import Cause
 from weft.sim.program import Queue
 from weft.sim.results import RunResult
 
@@ -34,6 +33,7 @@ LIMIT = 20_000
 """Instructions that a trace holds at most: about six megabytes."""
 
 _PROCESS = 1
+_CAUSES = ("memory", "dependency", "buffer")
 
 
 def render_trace(run: RunResult, slices: Sequence[Slice], limit: int = LIMIT) -> str:
@@ -123,6 +123,9 @@ def _entry(event: Mapping[str, Any]) -> Entry:
     """What ``_event`` told; ValueError, KeyError or TypeError where it did not."""
     work = dict(event["args"])
     start = int(event["ts"])
+    cause = work.pop("stall_cause", None)
+    if cause not in (None, *_CAUSES):
+        raise ValueError(f"stall_cause is {cause!r}; known: {', '.join(_CAUSES)}")
     return Entry(
         Queue(int(event["tid"]) - 1).name.lower(),
         str(work.pop("layer")),
@@ -132,7 +135,7 @@ def _entry(event: Mapping[str, Any]) -> Entry:
         start + int(event["dur"]),
         int(work.pop("finish")),
         int(work.pop("stall_cycles", 0)),
-        Cause[work.pop("stall_cause").upper()].name.lower() if "stall_cause" in work else None,
+        cause,
         work,
     )
 
