@@ -155,7 +155,7 @@ def named_axis(names: Sequence[str]) -> dict[str, Any]:
     """A y axis of names, top to bottom; equal names keep bars of their own."""
     return {
         "tickvals": list(range(len(names))),
-        "ticktext": [label(name) for name in names],
+        "ticktext": [label(name, 48) for name in names],
         "autorange": "reversed",
         "automargin": True,
         "zeroline": False,

@@ -150,15 +150,15 @@ def _pareto(runs: Sequence[RunResult], titles: Sequence[str]) -> Chart:
     return Chart(
         "pareto",
         "Time against energy",
-        "Per step; the line joins the runs that no other of the same model and batch beats in "
-        "both.",
+        "Per step; the runs that no other of the same model and batch beats in both are ringed, "
+        "and a line joins them.",
         ("run", "model", "time_s", "energy_j", "on_front"),
         rows,
         traces,
         layout(
             460,
-            xaxis=axis("seconds per step", type="log"),
-            yaxis=axis("joules per step", type="log"),
+            xaxis=axis("seconds per step", type="log", tickformat="~g"),
+            yaxis=axis("joules per step", type="log", tickformat="~g"),
         ),
         zoom=True,
     )
@@ -188,11 +188,12 @@ def _front_traces(
     }
     line = {
         "type": "scatter",
-        "mode": "lines",
+        "mode": "lines+markers",
         "showlegend": False,
         "x": [points[index][0] for index in front],
         "y": [points[index][1] for index in front],
         "line": {"color": colour, "dash": "dot", "shape": "hv"},
+        "marker": {"color": colour, "size": 22, "symbol": "circle-open"},
         "hoverinfo": "skip",
     }
     return [dots, line]
@@ -230,7 +231,7 @@ def _accuracy(runs: Sequence[RunResult], titles: Sequence[str], known: Sequence[
         layout(
             420,
             showlegend=False,
-            xaxis=axis("seconds per step", type="log"),
+            xaxis=axis("seconds per step", type="log", tickformat="~g"),
             yaxis=axis(metric),
         ),
     )

@@ -176,8 +176,8 @@ def roofline(run: RunResult) -> Chart:
         [*traces, *roofs],
         layout(
             460,
-            xaxis=axis("operations per DRAM byte", type="log"),
-            yaxis=axis("effective GOP/s", type="log"),
+            xaxis=axis("operations per DRAM byte", type="log", tickformat="~s"),
+            yaxis=axis("effective GOP/s", type="log", tickformat="~s"),
         ),
         zoom=True,
     )
@@ -217,10 +217,15 @@ def _lift(pattern: str) -> float:
 
 
 def _limits(run: RunResult) -> tuple[float, float] | None:
-    """Peak GOP/s of dense products, and GB/s of the read and write ports together."""
+    """Peak GOP/s of dense products, and GB/s of memory, reads and writes together."""
+    machine = run.machine
     try:
-        array, memory = run.machine["array"], run.machine["memory"]
-        clock = float(run.machine["clock_hz"])
+        if "product_flop_s" in machine:
+            gpus = int(machine["gpus"])
+            peak, bandwidth = float(machine["product_flop_s"]), float(machine["memory_bytes_s"])
+            return gpus * peak / 1e9, gpus * bandwidth / 1e9
+        array, memory = machine["array"], machine["memory"]
+        clock = float(machine["clock_hz"])
         peak = 2 * array["rows"] * array["cols"] * clock / 1e9
         ports = memory["read_bytes_per_cycle"] + memory["write_bytes_per_cycle"]
         return peak, ports * clock / 1e9

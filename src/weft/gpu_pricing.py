@@ -89,7 +89,15 @@ def price_on_gpu(
             "model_flop_utilization": f"{first.model_flop_utilization:.4f}",
             "gpu_settings": str(first.settings),
         },
+        machine=_machine(hardware, first.settings.dtype, gpus),
     )
+
+
+def _machine(hardware: str, dtype: str, gpus: int) -> dict[str, object]:
+    """The board's facts, and its peak for products of ``dtype`` (each GPU's, dense)."""
+    gpu = load_gpu(hardware)
+    peak = gpu.peak_flop_s(dtype)
+    return {**dataclasses.asdict(gpu), "gpus": gpus, "dtype": dtype, "product_flop_s": peak}
 
 
 def _notes(
