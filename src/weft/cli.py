@@ -400,23 +400,15 @@ def main() -> None:
         silence_stdout()
         sys.exit(0)
     except (ValueError, OSError) as error:
-        if not _is_ours(error):
+        from weft.faults import is_users_mistake
+
+        if not is_users_mistake(error):
             raise
         _fail(str(error))
     else:
         if status == _SIGINT_STATUS:  # typer turns Ctrl-C into this
             _fail(_INTERRUPTED)
         sys.exit(status if isinstance(status, int) else 0)
-
-
-def _is_ours(error: BaseException) -> bool:
-    """Errors raised by weft's own code, and the system's; others are bugs and keep a traceback."""
-    if isinstance(error, OSError):
-        return True
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is None or trace.tb_frame.f_globals.get("__name__", "").startswith("weft")
 
 
 def _fail(message: str) -> None:

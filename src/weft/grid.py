@@ -10,12 +10,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product as cross
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from weft.faults import is_users_mistake
 from weft.patterns import pattern_label
 from weft.provenance import provenance, this_command
 from weft.sim.results import RunResult
@@ -107,6 +109,8 @@ def run_grid(jobs: Sequence[Job], workers: int = 0) -> list[RunResult]:
         ValueError: what the first job to fail says.
     """
     at_once = min(workers or os.cpu_count() or 1, -(-len(jobs) // 2))
+    for job in jobs:
+        find_subject(job.model, job.batch, job.input_shape)  # a wrong name is told at once
     with _progress(len(jobs)) as advance:
         if at_once <= 1:
             return [advance(job, _run(job)) for job in jobs]
@@ -121,27 +125,59 @@ def _run_in_pool(jobs: Sequence[Job], workers: int, advance: _Advance) -> list[R
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=_leave_interrupts_to_the_parent)
     try:
-        futures = {pool.submit(_run, job): job for job in jobs}
-        done: dict[Future[RunResult], RunResult] = {}
+        futures = {pool.submit(_run_in_worker, job): job for job in jobs}
+        done: dict[Future[RunResult | _Refusal], RunResult] = {}
         for future in as_completed(futures):
-            done[future] = advance(futures[future], future.result())
-        return [done[future] for future in futures]
+            result = future.result()
+            if isinstance(result, _Refusal):
+                raise ValueError(result.message)
+            done[future] = advance(futures[future], result)
+    except BrokenProcessPool as error:
+        raise OSError(
+            "a worker process was killed, perhaps for want of memory; --jobs 1 needs least"
+        ) from error
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
-        for child in multiprocessing.active_children():
+        children = multiprocessing.active_children()
+        for child in children:
             child.terminate()
+        for child in children:
+            child.join()
         raise
-    finally:
-        pool.shutdown()
+    pool.shutdown()
+    return [done[future] for future in futures]
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """A user's mistake that a worker found; its traceback would not tell the parent whose it is."""
+
+    message: str
+
+
+class _Ended(BaseException):
+    """The parent wants the worker to end."""
+
+
+def _end(*_: object) -> None:
+    raise _Ended
 
 
 def _leave_interrupts_to_the_parent() -> None:
-    """Ctrl-C reaches all processes of a terminal; only the parent's order to end counts here.
-
-    It unwinds the run that is under way, so that nothing half-written stays.
-    """
+    """Ctrl-C reaches all processes of a terminal; only the parent's order to end counts here."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGTERM, _end)
+
+
+def _run_in_worker(job: Job) -> RunResult | _Refusal:
+    try:
+        return _run(job)
+    except _Ended:
+        os._exit(1)  # the run is unwound; the pool would take this for one more failed job
+    except (ValueError, OSError) as error:
+        if not is_users_mistake(error):
+            raise
+        return _Refusal(str(error))
 
 
 def _run(job: Job) -> RunResult:

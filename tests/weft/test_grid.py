@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from weft.faults import is_users_mistake
 from weft.grid import Grid, run_grid
 from weft.reports.folder import read_run
 from weft.simulation import Settings
@@ -49,12 +50,29 @@ def test_parallel_runs_are_the_serial_ones_in_order(tmp_path: Path) -> None:
     assert [read_run(job.folder) for job in jobs if job.folder] == serial
 
 
-def test_a_run_that_fails_is_told_and_the_others_stay(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_that_fails_is_told_and_the_others_stay(tmp_path: Path, workers: int) -> None:
     jobs = Grid(("mlp",), ("bdwp",), ("2:8",), ("sat-vcu1525",)).jobs(Settings(), 8, None, tmp_path)
-    wrong = dataclasses.replace(jobs[0], model="no-such-model")
-    with pytest.raises(ValueError, match="no-such-model"):
-        run_grid([*jobs, wrong], workers=1)
+    settings = dataclasses.replace(jobs[0].settings, skip=("no-such-layer",))
+    wrong = dataclasses.replace(jobs[0], settings=settings)
+    with pytest.raises(ValueError, match="no-such-layer") as refused:
+        run_grid([*jobs, wrong, wrong], workers)
+    assert is_users_mistake(refused.value)
     assert read_run(tmp_path / "mlp-dense-sat-vcu1525").model == "mlp"
+
+
+def test_a_model_that_is_unknown_is_told_before_any_run(tmp_path: Path) -> None:
+    jobs = Grid(("mlp",), ("bdwp",), ("2:8",), ("sat-vcu1525",)).jobs(Settings(), 8, None, tmp_path)
+    with pytest.raises(ValueError, match="no-such-model"):
+        run_grid([*jobs, dataclasses.replace(jobs[0], model="no-such-model")], workers=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_that_is_killed_is_told(tmp_path: Path) -> None:
+    (tmp_path / "fatal.py").write_text("import os\ndef m(): os._exit(9)\n")
+    grid = Grid((f"{tmp_path / 'fatal.py'}:m",), ("bdwp",), ("2:8",), ("sat-vcu1525",))
+    with pytest.raises(OSError, match="worker process was killed"):
+        run_grid([*grid.jobs(Settings(), None, None, None)] * 2, workers=2)
 
 
 def test_an_interruption_keeps_what_is_done(tmp_path: Path) -> None:
@@ -73,4 +91,5 @@ def test_an_interruption_keeps_what_is_done(tmp_path: Path) -> None:
     assert told.splitlines()[-1].startswith("weft: interrupted")
     assert "merges them" in told
     assert read_run(done.parent).recipe == "dense"
+    assert len(list((tmp_path / "grid").glob("*/run.json"))) < 6  # the rest was not waited for
     assert not [path for path in (tmp_path / "grid").iterdir() if path.name.startswith(".")]
