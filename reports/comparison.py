@@ -12,6 +12,7 @@ __all__ = [
     "compare_runs",
     "distinct_titles",
     "ideal_speedup",
+    "in_order",
     "pareto_front",
     "run_title",
 ]
@@ -31,6 +32,20 @@ class Compared:
     speedup: float | None
     energy_ratio: float | None
     ideal_speedup: float
+
+
+def in_order(runs: Sequence[RunResult]) -> list[RunResult]:
+    """Runs of one model together, in it those of one machine, the dense one first of them."""
+    models = list(dict.fromkeys(run.model for run in runs))
+    machines = list(dict.fromkeys(run.hardware for run in runs))
+    return sorted(
+        runs,
+        key=lambda run: (
+            models.index(run.model),
+            machines.index(run.hardware),
+            run.recipe != "dense",
+        ),
+    )
 
 
 def compare_runs(runs: Sequence[RunResult]) -> list[Compared]:

@@ -158,7 +158,7 @@ def _pareto(runs: Sequence[RunResult], titles: Sequence[str]) -> Chart:
         layout(
             460,
             xaxis=axis("seconds per step", type="log", tickformat="~g"),
-            yaxis=axis("joules per step", type="log", tickformat="~g"),
+            yaxis=axis("joules per step", type="log", tickformat="~g", nticks=4),
         ),
         zoom=True,
     )

@@ -31,8 +31,12 @@ def render_comparison(runs: Sequence[RunResult], accuracy: Sequence[Accuracy] = 
                 "title": title,
                 "rows": [
                     ("weft", run.weft_version),
-                    *((k, v) for k, v in run.provenance.items() if not k.startswith("validated")),
-                    *((f"validated: {k}", v) for k, v in validation_lines(run)),
+                    *(
+                        (key.replace("_", " "), text)
+                        for key, text in run.provenance.items()
+                        if not key.startswith("validated")
+                    ),
+                    *((f"validated: {key}", text) for key, text in validation_lines(run)),
                 ],
                 "notes": run.notes,
                 "uncosted": sum(op.count for op in run.uncosted),

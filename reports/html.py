@@ -72,7 +72,9 @@ def _provenance(run: RunResult) -> list[tuple[str, str]]:
         ("schema", run.schema),
     ]
     rest = run.provenance.items()
-    return rows + [(key, text) for key, text in rest if not key.startswith("validated")]
+    return rows + [
+        (key.replace("_", " "), text) for key, text in rest if not key.startswith("validated")
+    ]
 
 
 def _flat(machine: Any, prefix: str = "") -> list[tuple[str, str]]:

@@ -177,7 +177,7 @@ def roofline(run: RunResult) -> Chart:
         layout(
             460,
             xaxis=axis("operations per DRAM byte", type="log", tickformat="~s"),
-            yaxis=axis("effective GOP/s", type="log", tickformat="~s"),
+            yaxis=axis("effective GOP/s", type="log", tickformat="~s", nticks=4),
         ),
         zoom=True,
     )

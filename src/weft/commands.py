@@ -234,11 +234,12 @@ def run_report(
 
     ``window`` is the part of one run's trace that its page draws.
     """
+    from weft.reports.comparison import in_order
     from weft.reports.folder import read_run
 
     if window and (len(folders) > 1 or format_ != "html"):
         raise ValueError("--window is for the html report of one run")
-    runs = [read_run(folder) for folder in folders]
+    runs = in_order([read_run(folder) for folder in folders])
     target = out or _report_place(folders) / f"report.{format_}"
     entries = _timeline(folders[0], window) if len(folders) == 1 and format_ == "html" else []
     _write_report(runs, format_, target, _accuracy(trained), entries)

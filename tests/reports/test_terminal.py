@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 
 from tests.reports.runs import RUNS, big_run
-from weft.reports.comparison import compare_runs, pareto_front
+from weft.reports.comparison import compare_runs, in_order, pareto_front
 from weft.reports.terminal import compare_table, summary_table
 from weft.sim.results import RunResult, UncostedOp
 
@@ -117,6 +117,23 @@ def test_the_pareto_front_is_what_nothing_dominates(points: list[tuple[int, int]
     front = pareto_front([(float(x), float(y)) for x, y in points])
     assert sorted(front) == [i for i, point in enumerate(points) if not dominated(point)]
     assert [points[i] for i in front] == sorted(points[i] for i in front)
+
+
+@given(runs=st.permutations([(m, h, r) for m in "ab" for h in "xy" for r in ("dense", "bdwp")]))
+def test_runs_of_one_machine_stand_together_the_dense_one_first(
+    runs: list[tuple[str, str, str]],
+) -> None:
+    found = in_order(
+        [
+            dataclasses.replace(big_run(1, 0), model=model, hardware=hardware, recipe=recipe)
+            for model, hardware, recipe in runs
+        ]
+    )
+    told = [(run.model, run.hardware, run.recipe) for run in found]
+    assert sorted(told) == sorted(runs)
+    assert [recipe for _, _, recipe in told] == ["dense", "bdwp"] * 4
+    assert [model for model, _, _ in told[::4]] == list(dict.fromkeys(m for m, _, _ in runs))
+    assert len({told[place][:2] for place in range(0, 8, 2)}) == 4
 
 
 def test_reading_and_printing_need_nothing_heavy() -> None:
