@@ -28,6 +28,8 @@ test: $(STAMP)
 
 # The report in a real browser: Debian's chromium (apt install chromium), driven from PyPI.
 browser-test: $(STAMP)
+	@$(BIN)/python -c "from weft.reports.picture import find_browser as found; \
+	    found() or exit('no Chromium or Chrome on the PATH; on Debian: apt install chromium')"
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c .ci/constraints.txt playwright
 	$(BIN)/python -m pytest -q tests/reports/test_browser.py
 

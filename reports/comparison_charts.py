@@ -15,6 +15,8 @@ __all__ = ["comparison_charts"]
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8a8a8a")
 _SYMBOLS = ("circle", "square", "diamond", "cross", "x", "triangle-up", "star")
 _ROW_PX, _FRAME_PX = 40, 120
+_NAMED = 4
+"""Points of one model up to which each has its name beside it."""
 
 
 def comparison_charts(runs: Sequence[RunResult], known: Sequence[Accuracy] = ()) -> list[Chart]:
@@ -118,7 +120,8 @@ def _energy(runs: Sequence[RunResult], titles: Sequence[str]) -> Chart:
     return Chart(
         "energy",
         "Energy per step by component",
-        "Counted actions times each machine's table.",
+        "Counted actions times each machine's table; of a GPU, what its power model says of the "
+        "whole board.",
         ("run", *(f"{part}_j" for part in parts)),
         rows,
         bars(titles, parts, unit="J", colours=colours),
@@ -178,11 +181,14 @@ def _front_traces(
     colour = _PALETTE[place % len(_PALETTE)]
     dots = {
         "type": "scatter",
-        "mode": "markers",
+        "mode": "markers+text" if len(points) <= _NAMED else "markers",
         "name": name,
         "x": [x for x, _ in points],
         "y": [y for _, y in points],
         "text": list(texts),
+        "textposition": "top center",
+        "textfont": {"size": 11},
+        "cliponaxis": False,
         "marker": {"color": colour, "size": 11, "symbol": _SYMBOLS[place % len(_SYMBOLS)]},
         "hovertemplate": "%{text}<br>%{x:.4~s}s, %{y:.4~s}J<extra></extra>",
     }
@@ -220,10 +226,12 @@ def _accuracy(runs: Sequence[RunResult], titles: Sequence[str], known: Sequence[
         [
             {
                 "type": "scatter",
-                "mode": "markers",
+                "mode": "markers+text",
                 "x": [row[4] for row in rows],
                 "y": [row[2] for row in rows],
                 "text": [label(row[0], 80) for row in rows],
+                "textposition": "top center",
+                "cliponaxis": False,
                 "marker": {"color": _PALETTE[0], "size": 11},
                 "hovertemplate": "%{text}<br>%{x:.4~s}s, %{y:.4f}<extra></extra>",
             }

@@ -32,6 +32,8 @@ __all__ = [
 _MOST = 15
 _PARTS = ("compute", "memory", "dependency", "fill/drain", "other")
 _ROW_PX, _FRAME_PX = 34, 110
+_ENERGY = "Counted actions times the technology's table; the share of the sum is at each bar."
+_GPU_ENERGY = "What the GPU's power model says of the whole board over the run's time."
 
 
 def run_charts(run: RunResult) -> list[Chart]:
@@ -176,7 +178,7 @@ def roofline(run: RunResult) -> Chart:
         [*traces, *roofs],
         layout(
             460,
-            xaxis=axis("operations per DRAM byte", type="log", tickformat="~s"),
+            xaxis=axis("operations per DRAM byte", type="log", tickformat="~s", nticks=6),
             yaxis=axis("effective GOP/s", type="log", tickformat="~s", nticks=4),
         ),
         zoom=True,
@@ -290,7 +292,7 @@ def energy(run: RunResult) -> Chart:
         Chart(
             "energy",
             "Energy by component",
-            "Counted actions times the technology's table; the share of the sum is at each bar.",
+            _ENERGY if run.total.cycles is not None else _GPU_ENERGY,
             ("component", "energy_j"),
             rows,
             (),

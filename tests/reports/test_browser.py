@@ -162,6 +162,28 @@ def test_filters_and_sums(browser: Browser, pages: dict[str, Path]) -> None:
         assert first_column(page, "layer-table") == []
 
 
+def test_filters_a_comparison_by_the_keyboard(browser: Browser, pages: dict[str, Path]) -> None:
+    with opened(browser, pages["comparison"]) as page:
+        form = page.locator("form[data-filter=comparison-table]")
+        form.locator("input[name=words]").focus()
+        page.keyboard.type("bdwp")
+        assert first_column(page, "comparison-table", 1) == ["bdwp"]
+        assert form.locator("output").inner_text() == "1 of 2 rows"
+        page.keyboard.press("Enter")  # sends nothing and leaves the page as it is
+        assert first_column(page, "comparison-table", 1) == ["bdwp"]
+
+
+def test_follows_the_system_from_light_to_dark(browser: Browser, pages: dict[str, Path]) -> None:
+    ground = "getComputedStyle(document.body).backgroundColor"
+    ink = "document.getElementById('stages')._fullLayout.font.color"
+    with opened(browser, pages["report"]) as page:
+        light = page.evaluate(ground), page.evaluate(ink)
+        page.emulate_media(color_scheme="dark")
+        page.wait_for_timeout(500)
+        assert page.evaluate(ground) != light[0]
+        assert page.evaluate(ink) != light[1]
+
+
 def test_zooms_the_timeline_by_buttons(browser: Browser, pages: dict[str, Path]) -> None:
     def shown(page: Page) -> list[float]:
         return page.evaluate("document.getElementById('timeline')._fullLayout.xaxis.range")
