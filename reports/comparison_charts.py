@@ -185,8 +185,8 @@ def _front_traces(
         "name": name,
         "x": [x for x, _ in points],
         "y": [y for _, y in points],
-        "text": list(texts),
-        "textposition": "top center",
+        "text": [f"  {text}  " for text in texts],  # clear of the ring
+        "textposition": _beside([x for x, _ in points]),
         "textfont": {"size": 11},
         "cliponaxis": False,
         "marker": {"color": colour, "size": 11, "symbol": _SYMBOLS[place % len(_SYMBOLS)]},
@@ -203,6 +203,12 @@ def _front_traces(
         "hoverinfo": "skip",
     }
     return [dots, line]
+
+
+def _beside(times: Sequence[float]) -> list[str]:
+    """Where each point's name stands: inwards of it on the logarithmic axis."""
+    middle = (min(times) * max(times)) ** 0.5
+    return [f"middle {'right' if time <= middle else 'left'}" for time in times]
 
 
 def _accuracy(runs: Sequence[RunResult], titles: Sequence[str], known: Sequence[Accuracy]) -> Chart:
@@ -229,8 +235,8 @@ def _accuracy(runs: Sequence[RunResult], titles: Sequence[str], known: Sequence[
                 "mode": "markers+text",
                 "x": [row[4] for row in rows],
                 "y": [row[2] for row in rows],
-                "text": [label(row[0], 80) for row in rows],
-                "textposition": "top center",
+                "text": [f" {label(row[0], 80)} " for row in rows],
+                "textposition": _beside([row[4] for row in rows]),
                 "cliponaxis": False,
                 "marker": {"color": _PALETTE[0], "size": 11},
                 "hovertemplate": "%{text}<br>%{x:.4~s}s, %{y:.4f}<extra></extra>",

@@ -9,13 +9,22 @@ from weft.reports.comparison import ideal_speedup, run_title
 from weft.reports.entries import Entry
 from weft.reports.page import render_page
 from weft.reports.run_charts import run_charts
-from weft.reports.tables import layer_table, other_tables, stage_table, uncosted_table
+from weft.reports.tables import (
+    layer_table,
+    other_tables,
+    stage_table,
+    uncosted_table,
+    without_empty,
+)
 from weft.reports.timeline import timeline
 from weft.reports.units import count, data, joules, ratio, seconds, share
 from weft.reports.validation import validation_lines
 from weft.sim.results import RunResult
 
 __all__ = ["render_report"]
+
+_ALWAYS = ("name", "stage", "why", "pattern", "time_s")
+"""Columns of the layers that the page's filter goes by."""
 
 
 def render_report(run: RunResult, entries: Sequence[Entry] = ()) -> str:
@@ -35,7 +44,7 @@ def render_report(run: RunResult, entries: Sequence[Entry] = ()) -> str:
         provenance=_provenance(run),
         machine=_flat(run.machine),
         stages=stage_table(run),
-        layers=layer_table(run),
+        layers=without_empty(layer_table(run), _ALWAYS),
         tables=other_tables(run),
         uncosted=uncosted_table(run),
         uncosted_ops=sum(op.count for op in run.uncosted),

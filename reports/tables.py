@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from weft.reports.charts import Cell, csv_text
 from weft.reports.units import count, data, joules, ratio, seconds, share
@@ -17,6 +17,7 @@ __all__ = [
     "stage_table",
     "uncosted_table",
     "why",
+    "without_empty",
 ]
 
 
@@ -55,6 +56,20 @@ class Table:
     def csv(self) -> str:
         keys = [key for key, _ in self.header]
         return csv_text(keys, [[cell.value for cell in row] for row in self.rows])
+
+
+def without_empty(table: Table, kept: Sequence[str]) -> Table:
+    """The table without columns in which nothing is known, but with those of ``kept``."""
+    told = [
+        place
+        for place, (key, _) in enumerate(table.header)
+        if key in kept or any(row[place].value is not None for row in table.rows)
+    ]
+    return replace(
+        table,
+        header=tuple(table.header[place] for place in told),
+        rows=tuple(tuple(row[place] for place in told) for row in table.rows),
+    )
 
 
 def _text(value: str | None) -> Shown:

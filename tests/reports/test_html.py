@@ -19,7 +19,7 @@ from weft.reports.comparison_html import render_comparison
 from weft.reports.html import render_report
 from weft.reports.notebook import run_html
 from weft.reports.run_charts import run_charts
-from weft.reports.tables import layer_table, stage_table
+from weft.reports.tables import layer_table, stage_table, without_empty
 from weft.reports.timeline import DRAWN, timeline
 from weft.reports.validation import validation_lines
 from weft.sim.results import RunResult
@@ -169,6 +169,28 @@ def test_what_a_run_does_not_have_is_not_shown() -> None:
     for section in ("units", "window", "changes"):
         assert f'id="{section}"' not in page
     assert "The run does not carry its machine" in page
+
+
+def test_a_table_leaves_out_what_nobody_knows() -> None:
+    run = big_run(3, 3)
+    layers = tuple(
+        dataclasses.replace(layer, cycles=None, dataflow=None, tile=None) for layer in run.layers
+    )
+    full = layer_table(dataclasses.replace(run, layers=layers))
+    found = without_empty(full, ("name", "why"))
+    left_out = {key for key, _ in full.header} - {key for key, _ in found.header}
+    assert {"cycles", "dataflow", "tile", "memory_stall_cycles"} <= left_out
+    assert "why" not in left_out
+    kept = [place for place, (key, _) in enumerate(full.header) if key not in left_out]
+    assert [list(row) for row in found.rows] == [
+        [row[place] for place in kept] for row in full.rows
+    ]
+    assert all(
+        row[place].value is None
+        for row in full.rows
+        for place in range(len(row))
+        if full.header[place][0] in left_out
+    )
 
 
 def test_layers_come_with_the_costliest_first() -> None:
