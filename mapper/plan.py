@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from weft.mapper.emit import Gate, emit_fence, emit_stream, gate_load, tile_loop
 from weft.mapper.fuse import Group, Item, VectorCost, group_items, vector_cost
+from weft.mapper.overlap import interleave
+from weft.mapper.pairing import Block, Pair, Pairing, best_pairs, feasible_pairs, in_order
 from weft.mapper.schedule import Pick, Scheduler, start_tokens
 from weft.mapper.tiling import Fused
 from weft.sim.machine import Machine
@@ -36,13 +38,16 @@ WEIGHT_BYTES = 2
 class Planned:
     """One segment of the program: the workload items it runs, and how the product was tiled.
 
-    ``alone`` is, for an update that also makes layouts, the same body without them.
+    ``alone`` is, for an update that also makes layouts, the same body without them. ``hidden`` are
+    the items of a stream that runs in the product's shadow, ``body`` the product without it.
     """
 
     items: tuple[Item, ...]
     pick: Pick | None
     segment: Segment
     alone: tuple[Node, ...] | None = None
+    hidden: tuple[Item, ...] = ()
+    body: tuple[Node, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,16 @@ class Plan:
     machine: Machine
     segments: tuple[Planned, ...]
     program: Program
+    pairing: Pairing | None = None
+
+
+@dataclass(frozen=True)
+class _Body:
+    """The loops of a group; ``alone`` and ``pick`` as in ``Planned``."""
+
+    nodes: tuple[Node, ...]
+    pick: Pick | None = None
+    alone: tuple[Node, ...] | None = None
 
 
 @dataclass
@@ -60,11 +75,52 @@ class _Planner:
     """Builds segment bodies; equal ones are one object, so the engine works them out once."""
 
     scheduler: Scheduler
+    items: Sequence[Item]
     bodies: dict[object, tuple[Node, ...]] = field(default_factory=dict[object, tuple[Node, ...]])
+    times: dict[int, int] = field(default_factory=dict[int, int])
 
     @property
     def machine(self) -> Machine:
         return self.scheduler.machine
+
+    def group(self, group: Group, gated: bool) -> _Body:
+        """The loops of any group, by what heads it."""
+        head = self.items[group.head]
+        if isinstance(head, Product):
+            pick, nodes = self.product(self.items, group, head, gated)
+            return _Body(nodes, pick)
+        if isinstance(head, VectorOp):
+            return _Body(self.vector(vector_cost(self.items, group), gated))
+        if isinstance(head, MaskWork):
+            return _Body(self.mask(head, gated))
+        tail = (self.items[place] for place in group.tail)
+        masks = tuple(item for item in tail if isinstance(item, MaskWork))
+        alone = self.update(head, (), gated) if masks else None
+        return _Body(self.update(head, masks, gated), alone=alone)
+
+    def both(self, block: Block, gated: bool) -> tuple[Node, ...]:
+        """A product with a stream in its shadow."""
+        assert block.hidden is not None
+        product = self.group(block.group, gated).nodes
+        stream = self.group(block.hidden, False).nodes
+        key = ("both", id(product), id(stream))
+        if key not in self.bodies:
+            self.bodies[key] = interleave(product, stream, self.machine.array)
+        return self.bodies[key]
+
+    def cycles(self, body: tuple[Node, ...]) -> int:
+        """The body on an idle machine; bodies are kept, so their ids stay their own."""
+        if id(body) not in self.times:
+            tokens = start_tokens(self.machine, self.scheduler.switches)
+            program = Program((Segment("", body),), tokens)
+            self.times[id(body)] = self.scheduler.engine.run(program).cycles
+        return self.times[id(body)]
+
+    def saving(self, groups: Sequence[Group], pair: Pair) -> int:
+        """Cycles that a pair's overlap saves."""
+        block = Block(groups[pair[0]], groups[pair[1]])
+        apart = sum(self.cycles(self.group(groups[place], False).nodes) for place in pair)
+        return apart - self.cycles(self.both(block, False))
 
     def fenced(self, body: tuple[Node, ...]) -> tuple[Node, ...]:
         key = ("fence", id(body))
@@ -221,31 +277,67 @@ def make_plan(workload: Workload, scheduler: Scheduler) -> Plan:
     Raises:
         ScheduleError: a product of which not one tile fits the buffers.
     """
-    planner = _Planner(scheduler)
     items = workload.items
+    planner = _Planner(scheduler, items)
     groups = group_items(workload)
-    waits = _chain(items, groups)
+    apart = _lay_out(planner, [Block(group) for group in groups])
+    pairing = _pairs(planner, groups)
+    if pairing is None or not pairing.pairs:
+        return Plan(workload, scheduler.machine, *apart)
+    together = _lay_out(planner, in_order(groups, pairing.pairs))
+    run = scheduler.engine.run
+    if run(together[1]).cycles >= run(apart[1]).cycles:
+        return Plan(workload, scheduler.machine, *apart)
+    return Plan(workload, scheduler.machine, *together, pairing)
+
+
+LEAST_SHARE = 1e-4
+"""Streams that are less of the step than this are not paired: all of them save next to nothing."""
+
+
+def _pairs(planner: _Planner, groups: Sequence[Group]) -> Pairing | None:
+    """The pairs of products and streams that save most."""
+    switches = planner.scheduler.switches
+    if not (switches.overlap and switches.offline_scheduling):
+        return None
+    alone = [planner.cycles(planner.group(group, False).nodes) for group in groups]
+    least = LEAST_SHARE * sum(alone)
+    pairs = [
+        pair
+        for pair in feasible_pairs(planner.items, groups)
+        if min(alone[pair[0]], alone[pair[1]]) > least
+    ]
+    return best_pairs(pairs, lambda pair: planner.saving(groups, pair))
+
+
+def _lay_out(planner: _Planner, blocks: Sequence[Block]) -> tuple[tuple[Planned, ...], Program]:
+    """The blocks in order, each waiting for what it reads."""
+    items = planner.items
+    waits = _chain(items, [block.whole for block in blocks])
     planned: list[Planned] = []
-    for index, group in enumerate(groups):
-        head = items[group.head]
+    for index, block in enumerate(blocks):
         gated = waits.gated[index]
-        pick: Pick | None = None
-        alone: tuple[Node, ...] | None = None
-        if isinstance(head, Product):
-            pick, body = planner.product(items, group, head, gated)
-        elif isinstance(head, VectorOp):
-            body = planner.vector(vector_cost(items, group), gated)
-        elif isinstance(head, MaskWork):
-            body = planner.mask(head, gated)
-        else:
-            masks = tuple(m for m in (items[p] for p in group.tail) if isinstance(m, MaskWork))
-            body = planner.update(head, masks, gated)
-            alone = planner.update(head, (), gated) if masks else None
+        own = planner.group(block.group, gated)
+        body = own.nodes if block.hidden is None else planner.both(block, gated)
         if index in waits.fenced:
             body = planner.fenced(body)
-        name = head.name if isinstance(head, MaskWork) else f"{head.name}:{head.stage}"
-        members = tuple(items[position] for position in group.members)
-        planned.append(Planned(members, pick, Segment(name, body), alone))
-    tokens = start_tokens(scheduler.machine, scheduler.switches)
+        members = tuple(items[place] for place in block.group.members)
+        hidden = () if block.hidden is None else block.hidden.members
+        shadow = _name(items[hidden[0]]) if hidden else ""
+        planned.append(
+            Planned(
+                members,
+                own.pick,
+                Segment(_name(members[0]), body, shadow),
+                own.alone,
+                tuple(items[place] for place in hidden),
+                own.nodes if hidden else (),
+            )
+        )
+    tokens = start_tokens(planner.machine, planner.scheduler.switches)
     program = Program(tuple(part.segment for part in planned), tokens)
-    return Plan(workload, scheduler.machine, tuple(planned), program)
+    return tuple(planned), program
+
+
+def _name(head: Item) -> str:
+    return head.name if isinstance(head, MaskWork) else f"{head.name}:{head.stage}"

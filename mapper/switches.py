@@ -14,13 +14,15 @@ class Switches:
     ``interleave``: several independent accumulations per PE. ``pregeneration``: compressed
     layouts are made right after the update, not before each product that needs them.
     ``offline_scheduling``: dataflow and tiles are chosen per product ahead of time.
-    ``double_buffering``: every buffer has its banks, else one.
+    ``double_buffering``: every buffer has its banks, else one. ``overlap``: vector ops, updates
+    and masks run while products do that do not need them.
     """
 
     interleave: bool = True
     pregeneration: bool = True
     offline_scheduling: bool = True
     double_buffering: bool = True
+    overlap: bool = True
 
 
 def feature_names() -> tuple[str, ...]:

@@ -21,7 +21,7 @@ from enum import IntEnum
 from itertools import islice
 
 from weft.sim.machine import Machine
-from weft.sim.program import Channel, Instruction, Loop, Node, Program, Queue
+from weft.sim.program import Channel, Instruction, Loop, Node, Program, Queue, Segment
 from weft.sim.timing import Duration, duration
 
 __all__ = ["Cause", "Engine", "SegmentTiming", "Slice", "Timing"]
@@ -174,7 +174,7 @@ class Engine:
                 continue
             state.slices = []
             _step_all(block, state, limit - len(found))
-            found += [_slice(segment.name, *entry) for entry in state.slices]
+            found += [_slice(segment, *entry) for entry in state.slices]
             if len(found) >= limit:
                 break
         return found
@@ -496,9 +496,9 @@ def _unroll(nodes: tuple[_Step | _Block, ...]) -> Iterator[_Step]:
             yield node
 
 
-def _slice(segment: str, step: _Step, start: int, blame: int, stall: int) -> Slice:
+def _slice(segment: Segment, step: _Step, start: int, blame: int, stall: int) -> Slice:
     return Slice(
-        segment,
+        segment.owner(step.instruction),
         step.instruction,
         start,
         start + step.occupy,

@@ -240,11 +240,25 @@ Node = Instruction | Loop
 class Segment:
     """The part of a program that works for one item of the schedule, named for it.
 
-    Equal layers share one ``body`` object, so what holds for it is worked out once.
+    Equal layers share one ``body`` object, so what holds for it is worked out once. ``shadow``
+    names the stream that is interleaved with a product, if there is one.
     """
 
     name: str
     body: tuple[Node, ...]
+    shadow: str = ""
+
+    def owner(self, instruction: Instruction) -> str:
+        """The name of what an instruction of this segment works for."""
+        if not self.shadow:
+            return self.name
+        match instruction.work:
+            case Transfer(buffer=("vector" | "mask")) | Update() | Reduce():
+                return self.shadow
+            case Vector(op=op) if op != "fused":
+                return self.shadow
+            case _:
+                return self.name
 
 
 @dataclass(frozen=True)

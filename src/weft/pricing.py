@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -108,8 +109,10 @@ def _rows(
     machine: Machine,
     table: EnergyTable,
 ) -> list[_Row]:
-    """One row for a segment; an update with layouts gives SORE a row of its own."""
+    """One row for a segment; an update's layouts and a hidden stream have rows of their own."""
     head = planned.items[0]
+    if planned.hidden:
+        return _shadowed(planned, time, actions, counter, machine, table)
     if not isinstance(head, UpdateOp) or planned.alone is None:
         return [_row(planned, time, time.span_cycles, actions, machine, table)]
     alone = counter.body(planned.alone)
@@ -121,6 +124,25 @@ def _rows(
     return [
         _row(planned, time, time.span_cycles - shown, alone, machine, table),
         _row(layouts, time, shown, sore, machine, table),
+    ]
+
+
+def _shadowed(
+    planned: Planned,
+    time: SegmentTiming,
+    actions: Actions,
+    counter: ActionCounter,
+    machine: Machine,
+    table: EnergyTable,
+) -> list[_Row]:
+    """A product and the stream in its shadow, which takes only what the product alone would not."""
+    product = counter.body(planned.body)
+    alone = planned.pick.cycles if planned.pick else 0
+    exposed = max(0, time.span_cycles - alone)
+    stream = dataclasses.replace(planned, items=planned.hidden, pick=None)
+    return [
+        _row(planned, time, time.span_cycles - exposed, product, machine, table),
+        _row(stream, time, exposed, actions + product.times(-1), machine, table),
     ]
 
 
@@ -222,9 +244,12 @@ def _merge(steps: Sequence[tuple[_Step, int]], machine: Machine) -> list[_Row]:
         return list(steps[0][0].rows)
     merged: dict[tuple[object, ...], _Row] = {}
     for step, count in steps:
-        for position, row in enumerate(step.rows):
+        seen: Counter[tuple[object, ...]] = Counter()
+        for row in step.rows:
             layer = row.layer
-            key = (layer.name, layer.stage, layer.op, layer.pattern, layer.tile, position)
+            kind = (layer.name, layer.stage, layer.op, layer.pattern, layer.tile)
+            key = (*kind, seen[kind])
+            seen[kind] += 1
             scaled = _scaled(row, count)
             known = merged.get(key)
             merged[key] = _added(known, scaled, machine) if known else scaled

@@ -11,6 +11,7 @@ import pytest
 
 from tests.weft.test_simulate import build
 from weft.explanation import explain
+from weft.mapper.switches import feature_names
 from weft.simulation import Run, Settings, simulate_workload, trace_workload
 
 
@@ -52,4 +53,5 @@ def test_ablate_prints_every_feature(tmp_path: Path) -> None:
         check=True,
     )
     (row,) = json.loads(result.stdout)
-    assert row["interleave,pregeneration,offline-scheduling,double-buffering"] >= row["all on"]
+    assert row[",".join(feature_names())] >= row["all on"]
+    assert set(row) == {"model", "all on", *feature_names(), ",".join(feature_names())}
