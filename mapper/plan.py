@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from weft.mapper.emit import Gate, emit_fence, emit_stream, gate_load, tile_loop
 from weft.mapper.fuse import Group, Item, VectorCost, group_items, vector_cost
 from weft.mapper.overlap import interleave
-from weft.mapper.pairing import Block, Pair, Pairing, best_pairs, feasible_pairs, in_order
+from weft.mapper.pairing import Block, Pairing, best_pairs, feasible_pairs, in_order
 from weft.mapper.schedule import Pick, Scheduler, start_tokens
 from weft.mapper.tiling import Fused
 from weft.sim.machine import Machine
@@ -98,11 +98,8 @@ class _Planner:
         alone = self.update(head, (), gated) if masks else None
         return _Body(self.update(head, masks, gated), alone=alone)
 
-    def both(self, block: Block, gated: bool) -> tuple[Node, ...]:
+    def both(self, product: tuple[Node, ...], stream: tuple[Node, ...]) -> tuple[Node, ...]:
         """A product with a stream in its shadow."""
-        assert block.hidden is not None
-        product = self.group(block.group, gated).nodes
-        stream = self.group(block.hidden, False).nodes
         key = ("both", id(product), id(stream))
         if key not in self.bodies:
             self.bodies[key] = interleave(product, stream, self.machine.array)
@@ -116,11 +113,10 @@ class _Planner:
             self.times[id(body)] = self.scheduler.engine.run(program).cycles
         return self.times[id(body)]
 
-    def saving(self, groups: Sequence[Group], pair: Pair) -> int:
-        """Cycles that a pair's overlap saves."""
-        block = Block(groups[pair[0]], groups[pair[1]])
-        apart = sum(self.cycles(self.group(groups[place], False).nodes) for place in pair)
-        return apart - self.cycles(self.both(block, False))
+    def saving(self, product: tuple[Node, ...], stream: tuple[Node, ...]) -> int:
+        """Cycles that their overlap saves."""
+        apart = self.cycles(product) + self.cycles(stream)
+        return apart - self.cycles(self.both(product, stream))
 
     def fenced(self, body: tuple[Node, ...]) -> tuple[Node, ...]:
         key = ("fence", id(body))
@@ -300,14 +296,15 @@ def _pairs(planner: _Planner, groups: Sequence[Group]) -> Pairing | None:
     switches = planner.scheduler.switches
     if not (switches.overlap and switches.offline_scheduling):
         return None
-    alone = [planner.cycles(planner.group(group, False).nodes) for group in groups]
+    bodies = [planner.group(group, False).nodes for group in groups]
+    alone = [planner.cycles(body) for body in bodies]
     least = LEAST_SHARE * sum(alone)
     pairs = [
         pair
         for pair in feasible_pairs(planner.items, groups)
         if min(alone[pair[0]], alone[pair[1]]) > least
     ]
-    return best_pairs(pairs, lambda pair: planner.saving(groups, pair))
+    return best_pairs(pairs, lambda pair: planner.saving(bodies[pair[0]], bodies[pair[1]]))
 
 
 def _lay_out(planner: _Planner, blocks: Sequence[Block]) -> tuple[tuple[Planned, ...], Program]:
@@ -318,7 +315,9 @@ def _lay_out(planner: _Planner, blocks: Sequence[Block]) -> tuple[tuple[Planned,
     for index, block in enumerate(blocks):
         gated = waits.gated[index]
         own = planner.group(block.group, gated)
-        body = own.nodes if block.hidden is None else planner.both(block, gated)
+        body = own.nodes
+        if block.hidden is not None:
+            body = planner.both(body, planner.group(block.hidden, False).nodes)
         if index in waits.fenced:
             body = planner.fenced(body)
         members = tuple(items[place] for place in block.group.members)
