@@ -111,7 +111,7 @@ def layout(height: int, **more: Any) -> dict[str, Any]:
     """What all charts share: room for labels, legend above, no background of their own."""
     base: dict[str, Any] = {
         "height": height,
-        "margin": {"l": 12, "r": 16, "t": 36 if more.get("showlegend", True) else 8, "b": 48},
+        "margin": {"l": 12, "r": 24, "t": 36 if more.get("showlegend", True) else 8, "b": 48},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "traceorder": "normal"},

@@ -79,16 +79,18 @@ function themed(layout) {
   return {
     ...layout,
     font: { color: ink, family: "system-ui, sans-serif", size: 13 },
-    xaxis: { ...layout.xaxis, ...axis },
+    xaxis: { ...layout.xaxis, ...axis, ...(narrow() ? { nticks: 4 } : {}) },
     yaxis: { ...narrowed(layout.yaxis), ...axis },
     hoverlabel: { ...layout.hoverlabel, bgcolor: back, bordercolor: line, font: { color: ink } },
     modebar: { color: line, activecolor: ink, bgcolor: "rgba(0,0,0,0)" },
   };
 }
 
+const narrow = () => innerWidth < 600;
+
 // Names take little of a narrow screen when they are broken at their commas.
 function narrowed(axis) {
-  if (!axis.ticktext || innerWidth >= 600) return axis;
+  if (!axis.ticktext || !narrow()) return axis;
   const broken = axis.ticktext.map(text => text.replaceAll(/(,| ·|:) /g, "$1<br>"));
   return { ...axis, ticktext: broken, tickfont: { size: 10 } };
 }

@@ -104,6 +104,43 @@ def test_fits_the_screen_and_draws_every_chart(
         assert page.locator(".failed").count() == 0
 
 
+@pytest.mark.parametrize("name", ["report", "comparison"])
+@pytest.mark.parametrize("width", [400, 1600])
+def test_labels_are_whole_and_apart(
+    browser: Browser, pages: dict[str, Path], name: str, width: int
+) -> None:
+    """Of every chart: no label is cut off at its sides, none lies over another of its axis."""
+    with opened(browser, pages[name], width) as page:
+        faults = page.evaluate(
+            """() => {
+              const found = [];
+              for (const chart of document.querySelectorAll(".chart")) {
+                const frame = chart.getBoundingClientRect();
+                for (const kind of ["xtick", "ytick", "legendtext"]) {
+                  const own = [...chart.querySelectorAll(
+                    kind === "legendtext" ? ".legendtext" : `.${kind} text`
+                  )].filter(text => text.textContent);
+                  const boxes = own.map(text => text.getBoundingClientRect());
+                  boxes.forEach((box, i) => {
+                    if (box.left < frame.left - 1 || box.right > frame.right + 1)
+                      found.push(`${chart.id}: ${kind} ${own[i].textContent} is cut off`);
+                    for (const other of boxes.slice(i + 1)) {
+                      const wide =
+                        Math.min(box.right, other.right) - Math.max(box.left, other.left);
+                      const high =
+                        Math.min(box.bottom, other.bottom) - Math.max(box.top, other.top);
+                      if (wide > 2 && high > 4)
+                        found.push(`${chart.id}: ${kind} ${own[i].textContent} is lain over`);
+                    }
+                  });
+                }
+              }
+              return found;
+            }"""
+        )
+        assert faults == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_stands_out_from_its_ground(
     browser: Browser, pages: dict[str, Path], scheme: str

@@ -218,6 +218,16 @@ def test_every_product_is_a_point_under_its_roof() -> None:
         assert float(gops or 0) <= max(roofs[f"roof, {pattern}"]["y"]) * (1 + 1e-9)
 
 
+def test_gpus_have_roofs_too() -> None:
+    board = {"product_flop_s": 1e15, "memory_bytes_s": 3e12, "gpus": 2, "dtype": "bf16"}
+    run = dataclasses.replace(big_run(), machine=board)
+    chart = next(chart for chart in run_charts(run) if chart.name == "roofline")
+    roofs = {trace["name"]: trace for trace in chart.traces if trace["mode"] == "lines"}
+    dense = roofs["roof, dense"]
+    for x, y in zip(dense["x"], dense["y"], strict=True):
+        assert y == pytest.approx(min(2e6, 6e3 * x))
+
+
 def test_units_are_told_for_the_whole_run() -> None:
     run = big_run()
     chart = next(chart for chart in run_charts(run) if chart.name == "stalls")
