@@ -3,6 +3,11 @@
 Declared space: dataflow (OS, WS) x which operand sits on the array's columns x which operand
 stays on chip while the other streams (loop order) x image cuts x tile sizes along batch, m, n, k.
 The reduction is always innermost: partial sums never leave the chip.
+
+Not chosen, since the machine has them in silicon: the buffer split (operands and outputs have banks
+of their own), the prefetch depth (as many tiles as a buffer has banks) and the interleave (slots of
+a PE that are left empty take their cycles all the same, so filling them never loses). Machine files
+and ``--without`` change them.
 """
 
 from __future__ import annotations

@@ -145,6 +145,7 @@ _LAYERS = (
     ("dataflow", "dataflow"),
     ("size", "batch×M×K×N"),
     ("over_bound", "over bound"),
+    ("over_limit", "over limit"),
     ("tile", "tile"),
 )
 
@@ -158,7 +159,8 @@ def layer_table(run: RunResult) -> Table:
         _LAYERS,
         tuple(_layer_row(layer, run.total) for layer in layers),
         "memory, dependency and fill/drain are stall cycles; over bound is how far the schedule "
-        "is above what no schedule of the product alone can beat.",
+        "is above what no tiling of the declared map space can beat for the product alone, over "
+        "limit above what no schedule at all can: a full array, the least traffic, the latencies.",
     )
 
 
@@ -191,6 +193,7 @@ def _layer_row(layer: LayerCost, total: Costs) -> tuple[Shown, ...]:
         _text(layer.dataflow),
         _text(size),
         _over_bound(layer),
+        _over_limit(layer),
         _text(layer.tile),
     )
 
@@ -200,6 +203,13 @@ def _over_bound(layer: LayerCost) -> Shown:
         return _text(None)
     over = layer.scheduled_cycles / layer.bound_cycles - 1
     return Shown("optimal" if layer.proven else f"{over:.2%}", 0.0 if layer.proven else over)
+
+
+def _over_limit(layer: LayerCost) -> Shown:
+    if not layer.limit_cycles or layer.scheduled_cycles is None:
+        return _text(None)
+    over = layer.scheduled_cycles / layer.limit_cycles - 1
+    return Shown(f"{over:.1%}", over)
 
 
 def other_tables(run: RunResult) -> list[Table]:

@@ -58,7 +58,9 @@ class LayerCost:
     ``cycles`` is how much later the run ends because of it, so all layers add up to the total.
     ``busy_cycles`` gives work to the layer's own unit; ``stall_cycles`` is the rest, of which
     ``memory_stall_cycles``, ``dependency_stall_cycles`` and ``fill_drain_cycles`` say why.
-    ``bound_cycles`` is what no schedule of the product alone can beat.
+    ``bound_cycles`` is what no schedule of the declared map space can beat for the product alone;
+    ``limit_*`` are what none at all can: the array always full, memory traffic at its least, and
+    the ends that nothing hides. ``candidates`` tilings were compared.
     """
 
     name: str
@@ -85,7 +87,18 @@ class LayerCost:
     scheduled_cycles: int | None = None
     candidates: int | None = None
     proven: bool | None = None
+    limit_compute_cycles: int | None = None
+    limit_dram_cycles: int | None = None
+    limit_fill_cycles: int | None = None
     tile: str = ""
+
+    @property
+    def limit_cycles(self) -> int | None:
+        """What physics leaves to any schedule of the product alone."""
+        if self.limit_compute_cycles is None:
+            return None
+        busiest = max(self.limit_compute_cycles, self.limit_dram_cycles or 0)
+        return busiest + (self.limit_fill_cycles or 0)
 
     @property
     def why(self) -> str:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from weft.mapper.limits import limits_of
 from weft.mapper.plan import Plan, Planned
 from weft.sim.actions import ActionCounter, Actions
 from weft.sim.energy import Energy, EnergyTable, energy_of, load_energy_table
@@ -190,6 +191,7 @@ def _row(
     unit = _unit(planned, actions)
     product = head if isinstance(head, Product) else None
     pick = planned.pick
+    limits = limits_of(product, machine) if product else None
     seconds = span / machine.clock_hz
     stall = max(0, span - unit.busy)
     fill = min(actions.fill_drain_cycles, stall) if product else 0
@@ -219,6 +221,9 @@ def _row(
         scheduled_cycles=pick.cycles if pick else None,
         candidates=pick.candidates if pick else None,
         proven=pick.proven if pick else None,
+        limit_compute_cycles=limits.compute_cycles if limits else None,
+        limit_dram_cycles=limits.dram_cycles if limits else None,
+        limit_fill_cycles=limits.fill_cycles if limits else None,
         tile=_tile(planned),
     )
     return _Row(layer, actions)
