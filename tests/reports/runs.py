@@ -79,6 +79,9 @@ LAYERS = st.builds(
     bound_cycles=either(COUNTS),
     scheduled_cycles=either(COUNTS),
     candidates=either(COUNTS),
+    limit_compute_cycles=either(COUNTS),
+    limit_dram_cycles=either(COUNTS),
+    limit_fill_cycles=either(COUNTS),
     proven=either(st.booleans()),
     tile=NAMES,
 )
@@ -210,6 +213,9 @@ def _product(index: int, recipe: str) -> LayerCost:
         bound_cycles=cycles - 1,
         scheduled_cycles=cycles,
         candidates=96,
+        limit_compute_cycles=busy,
+        limit_dram_cycles=busy // 3,
+        limit_fill_cycles=66,
         proven=index % 9 != 0,
         tile="1x16128x147x32, outer n, swapped",
     )
