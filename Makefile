@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_OUT ?= runs/demo
 
-.PHONY: setup demo test browser-test test-deep cosim-deep bench bench-gpu bench-peers bench-scaling lint clean
+.PHONY: setup demo test mutants browser-test test-deep cosim-deep bench bench-gpu bench-peers bench-scaling lint clean
 
 setup: $(STAMP)
 
@@ -54,6 +54,10 @@ test-deep: $(STAMP)
 
 cosim-deep: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -q -m deep tests/rtl
+
+# Every planted fault is noticed: one-line changes of the Verilog, the closed forms, the engine.
+mutants: $(STAMP)
+	$(BIN)/python -m pytest -q tests/rtl/test_mutants.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright && $(BIN)/lint-imports

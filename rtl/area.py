@@ -34,6 +34,7 @@ from weft.sim.pattern import MAX_M
 from weft.sim.program import Channel, Queue
 
 __all__ = [
+    "METHOD",
     "VU9P",
     "Area",
     "AreaError",
@@ -48,7 +49,15 @@ __all__ = [
 ]
 
 
-class AreaError(RuntimeError):
+METHOD = (
+    "Each unit synthesised alone by yosys for UltraScale+ (synth_xilinx -family xcup), not placed; "
+    "array and lanes\nat small sizes, elements times their count, the rest around them continued "
+    "to the machine's size. Not counted:\nbyte steering between ports and buffers, and the memory "
+    "controller. So tables near the chip's own number would not place."
+)
+
+
+class AreaError(ValueError):
     """Yosys is missing or refused; the message ends with what it said."""
 
 

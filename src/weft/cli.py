@@ -315,11 +315,18 @@ def report(
 @app.command()
 def hardware(
     name: Annotated[str | None, typer.Argument(help="Show this machine's file.")] = None,
+    area: Annotated[
+        bool,
+        typer.Option("--area", help="What its Verilog takes of an FPGA (yosys; minutes once)."),
+    ] = False,
 ) -> None:
     """List the machines, or show one with its sources."""
-    from weft.listing import show_hardware
+    from weft.listing import show_area, show_hardware
 
-    show_hardware(name)
+    if area:
+        show_area(name)
+    else:
+        show_hardware(name)
 
 
 @app.command("models")

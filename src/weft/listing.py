@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import astuple
+from typing import TYPE_CHECKING
 
-__all__ = ["show_hardware", "show_models", "show_recipes"]
+if TYPE_CHECKING:
+    from weft.rtl.area import Resources
+
+__all__ = ["show_area", "show_hardware", "show_models", "show_recipes"]
 
 
 def show_hardware(name: str | None) -> None:
@@ -23,6 +28,42 @@ def show_hardware(name: str | None) -> None:
     rows.append((IDEAL, SUMMARY))
     rows += [(known, "GPU, kernel cost model") for known in gpu_names()]
     _print_table(("machine", "summary"), rows)
+
+
+def show_area(name: str | None) -> None:
+    """What a SAT machine takes of an FPGA, unit by unit, beside what the VCU1525's chip holds.
+
+    Raises:
+        ValueError: no machine named, or a GPU.
+        AreaError: yosys is not installed.
+    """
+    from weft.rtl.area import METHOD, area
+    from weft.sim.gpu.machine import is_gpu
+    from weft.sim.machine import load_machine
+
+    if name is None:
+        raise ValueError("--area needs a machine: weft hardware sat-vcu1525 --area")
+    if is_gpu(name):
+        raise ValueError(f"--area is of SAT machines, which weft has in Verilog; {name} is a GPU")
+    found = area(load_machine(name))
+    rows = [
+        (unit.name, f"{unit.count:,}", *_sites(unit.each), *_sites(unit.total))
+        for unit in found.units
+    ]
+    rows.append(("all", "", *[""] * 5, *_sites(found.total)))
+    rows.append(("XCVU9P holds", "", *[""] * 5, *_sites(found.chip)))
+    used = (
+        f"{part / whole:.1%}"
+        for part, whole in zip(astuple(found.total), astuple(found.chip), strict=True)
+    )
+    rows.append(("used", "", *[""] * 5, *used))
+    names = ("LUT", "FF", "DSP", "BRAM36", "URAM")
+    _print_table(("unit", "count", *(f"{site} each" for site in names), *names), rows)
+    print(f"\n{METHOD}")
+
+
+def _sites(resources: Resources) -> tuple[str, ...]:
+    return tuple(f"{value:,.10g}" for value in astuple(resources))
 
 
 def _gpu_text(name: str) -> str:
