@@ -189,11 +189,12 @@ TIMING_FAULTS = [
     ),
     ("fill = array.rows * words", "fill = array.rows"),
     ("rounds * work.pattern.m + machine.sore", "rounds * work.pattern.n + machine.sore"),
-    ("return Duration(beats, beats + memory.read_latency_cycles)", "return Duration(beats, beats)"),
+    ("return Duration(moving, moving + latency)", "return Duration(moving, moving)"),
     (
-        "return Duration(beats, beats + memory.write_latency_cycles)",
-        "return Duration(beats + 1, beats + memory.write_latency_cycles)",
+        "return Duration(moving, moving + latency)",
+        "return Duration(moving + write, moving + latency)",
     ),
+    ("if write else memory.read_latency_cycles", "if write else memory.write_latency_cycles"),
     (
         "return sum(count * ceil_div(size, bytes_per_cycle) for count, size in work.runs)",
         "return ceil_div(work.bytes, bytes_per_cycle)",
