@@ -130,6 +130,7 @@ def _run_in_pool(jobs: Sequence[Job], workers: int, advance: _Advance) -> list[R
         for future in as_completed(futures):
             result = future.result()
             if isinstance(result, _Refusal):
+                pool.shutdown(cancel_futures=True)  # what runs already may end
                 raise ValueError(result.message)
             done[future] = advance(futures[future], result)
     except BrokenProcessPool as error:
