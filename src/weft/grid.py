@@ -167,10 +167,10 @@ def _end(*_: object) -> None:
 def _leave_interrupts_to_the_parent() -> None:
     """Ctrl-C reaches all processes of a terminal; only the parent's order to end counts here."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _end)
 
 
 def _run_in_worker(job: Job) -> RunResult | _Refusal:
+    signal.signal(signal.SIGTERM, _end)
     try:
         return _run(job)
     except _Ended:
@@ -179,6 +179,8 @@ def _run_in_worker(job: Job) -> RunResult | _Refusal:
         if not is_users_mistake(error):
             raise
         return _Refusal(str(error))
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _run(job: Job) -> RunResult:
