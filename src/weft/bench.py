@@ -86,6 +86,21 @@ def measure_start() -> dict[str, Any]:
     return {"command": "weft --help", "cpu_s": best[0], "wall_s": best[1]}
 
 
+def measure_cosim() -> list[dict[str, Any]]:
+    """Seconds of a build from nothing and cycles per second of a long run, array by array."""
+    from weft.rtl.speed import measure
+
+    return [
+        {
+            "array": speed.array,
+            "build_wall_s": speed.build_s,
+            "cycles": speed.cycles,
+            "cycles_per_wall_s": speed.cycles_per_s,
+        }
+        for speed in measure()
+    ]
+
+
 _STEPS = (
     ("resnet50", 256, 0, "bdwp", "2:8"),
     ("llama-70b", 4, 4096, "srste", "2:4"),
@@ -95,13 +110,14 @@ _STEPS = (
 _MEASUREMENTS: dict[str, tuple[str, str, tuple[object, ...]]] = {
     **{f"step {step[0]}": ("weft.bench", "measure_step", step) for step in _STEPS},
     "a million GPU predictions": ("weft.sim.gpu.bench", "seconds_per_million", ()),
+    "co-simulation": ("weft.bench", "measure_cosim", ()),
     "masks": ("weft.models.sparse.bench", "measure_masks", ()),
     "wrapped step": ("weft.models.sparse.bench", "measure_wrapped_step", ()),
 }
 """What is measured in a process of its own: module, function, arguments."""
 
 
-def _alone(module: str, function: str, arguments: tuple[object, ...]) -> dict[str, Any]:
+def _alone(module: str, function: str, arguments: tuple[object, ...]) -> Any:
     code = f"import json, {module} as b; print(json.dumps(b.{function}(*{arguments!r})))"
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
@@ -111,7 +127,7 @@ def _alone(module: str, function: str, arguments: tuple[object, ...]) -> dict[st
 
 def main() -> None:
     """Print all measurements as one JSON object."""
-    measured = {"start": measure_start()}
+    measured: dict[str, Any] = {"start": measure_start()}
     measured |= {name: _alone(*call) for name, call in _MEASUREMENTS.items()}
     print(json.dumps(measured, indent=1))
 
