@@ -14,7 +14,7 @@ import sys
 import time
 from typing import Any
 
-__all__ = ["measure_start", "measure_step"]
+__all__ = ["measure_cosim", "measure_start", "measure_step"]
 
 
 def _cpu_s() -> float:
