@@ -49,12 +49,15 @@ class Pairing:
     """The choice made, and what it was chosen from; savings are in cycles of pairs alone.
 
     ``greedy_cycles`` is what taking the nearest free product for each stream in turn saves.
+    ``open_cycles`` is the most that could still be saved by leaving vector ops apart from the
+    product they are fused to, or a layout to be made at its use: all that either costs now.
     """
 
     pairs: tuple[Pair, ...]
     candidates: int
     saved_cycles: int
     greedy_cycles: int
+    open_cycles: int = 0
 
 
 def feasible_pairs(items: Sequence[Item], groups: Sequence[Group]) -> list[Pair]:

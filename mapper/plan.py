@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from weft.mapper.emit import Gate, emit_fence, emit_stream, gate_load, tile_loop
 from weft.mapper.fuse import Group, Item, VectorCost, group_items, vector_cost
@@ -117,6 +117,18 @@ class _Planner:
         """Cycles that their overlap saves."""
         apart = self.cycles(product) + self.cycles(stream)
         return apart - self.cycles(self.both(product, stream))
+
+    def extra(self, group: Group) -> int:
+        """Cycles that a group's tail, fused work or layouts, adds to its head alone."""
+        body = self.group(group, False)
+        head = self.items[group.head]
+        if isinstance(head, Product) and group.tail:
+            alone = self.scheduler.body(head, Fused(), Gate())
+        elif body.alone is not None:
+            alone = body.alone
+        else:
+            return 0
+        return max(0, self.cycles(body.nodes) - self.cycles(alone))
 
     def fenced(self, body: tuple[Node, ...]) -> tuple[Node, ...]:
         key = ("fence", id(body))
@@ -304,7 +316,8 @@ def _pairs(planner: _Planner, groups: Sequence[Group]) -> Pairing | None:
         for pair in feasible_pairs(planner.items, groups)
         if min(alone[pair[0]], alone[pair[1]]) > least
     ]
-    return best_pairs(pairs, lambda pair: planner.saving(bodies[pair[0]], bodies[pair[1]]))
+    found = best_pairs(pairs, lambda pair: planner.saving(bodies[pair[0]], bodies[pair[1]]))
+    return replace(found, open_cycles=sum(planner.extra(group) for group in groups))
 
 
 def _lay_out(planner: _Planner, blocks: Sequence[Block]) -> tuple[tuple[Planned, ...], Program]:

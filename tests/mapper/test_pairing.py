@@ -223,3 +223,17 @@ def test_recipes_work_is_done_once(recipe: str) -> None:
     plan = make_plan(applied.workload, Scheduler(SMALL))
     done = [item for part in plan.segments for item in (*part.items, *part.hidden)]
     assert Counter(map(id, done)) == Counter(map(id, applied.workload.items))
+
+
+@pytest.mark.parametrize("pattern", ["1:4", "2:4", "2:8", "2:16"])
+@pytest.mark.parametrize("recipe", ["bdwp", "srste", "sdwp"])
+def test_layouts_at_their_use_save_no_more_than_told(recipe: str, pattern: str) -> None:
+    skip = SkipRules(stem=False, classifier=False)
+    steps = [
+        apply_recipe(workload(), RECIPES[recipe], Pattern.parse(pattern), skip=skip, pregenerate=on)
+        for on in (True, False)
+    ]
+    plans = [make_plan(step.workload, Scheduler(SMALL)) for step in steps]
+    ahead, at_use = (Engine(SMALL).run(plan.program).cycles for plan in plans)
+    told = plans[0].pairing
+    assert at_use >= ahead - (told.open_cycles if told else 0)
