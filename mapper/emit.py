@@ -24,7 +24,15 @@ from weft.sim.program import (
     Work,
 )
 
-__all__ = ["Gate", "emit_fence", "emit_product", "emit_stream", "gate_load", "tile_loop"]
+__all__ = [
+    "Gate",
+    "emit_fence",
+    "emit_product",
+    "emit_stream",
+    "gate_load",
+    "tile_loop",
+    "tiles_along",
+]
 
 Make = Callable[[bool], list[Node]]
 
@@ -68,7 +76,7 @@ def repeat(count: int, make: Make, first: bool) -> list[Node]:
     return [Loop(count, tuple(make(False)))]
 
 
-def _tiles(size: int, tile: int) -> list[tuple[int, int]]:
+def tiles_along(size: int, tile: int) -> list[tuple[int, int]]:
     """(how many, units): full tiles, then the rest."""
     full = [(size // tile, tile)] if size >= tile else []
     return full + ([(1, size % tile)] if size % tile else [])
@@ -79,7 +87,7 @@ def tile_loop(
 ) -> list[Node]:
     """All tiles along an axis in order."""
     nodes: list[Node] = []
-    for count, units in _tiles(size, tile):
+    for count, units in tiles_along(size, tile):
         nodes += repeat(count, lambda one, units=units: make(units, one), first)
         first = False
     return nodes

@@ -64,9 +64,11 @@ def _follows(item: Item, previous: Item, position: int, head: Item) -> bool:
     return isinstance(head, VectorOp) or lone
 
 
-def group_items(workload: Workload) -> list[Group]:
-    """Partition the items into groups, in order."""
+def group_items(workload: Workload, apart: bool = False) -> list[Group]:
+    """Partition the items into groups, in order; with ``apart`` each is one of its own."""
     items = workload.items
+    if apart:
+        return [Group((position,), (True,)) for position in range(len(items))]
     consumers = _consumers(items)
     groups: list[Group] = []
     position = 0

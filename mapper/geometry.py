@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from weft.sim.pattern import DENSE, Pattern
+from weft.sim.program import Dataflow
 from weft.sim.timing import ceil_div
 from weft.sim.workload import Convolution, Product, Role, Stage
 
@@ -86,7 +87,8 @@ class Problem:
 
     A k unit is one channel with all its taps. ``phases`` are the taps of each of the products
     that a tile is made of: one, but for scattered convolutions. ``compressed`` names the N:M
-    operand ("left", "right" or ""), which must sit on the array's columns.
+    operand ("left", "right" or ""), which must sit on the array's columns. ``only`` is the one
+    dataflow that a layout in words leaves (``weft.mapper.words``), with the left operand in rows.
     """
 
     m: Axis
@@ -99,6 +101,7 @@ class Problem:
     phases: tuple[int, ...]
     pattern: Pattern = DENSE
     compressed: str = ""
+    only: Dataflow | None = None
 
     def groups(self, k_units: Any, taps: int) -> Any:
         """N:M groups of a tile's reduction: channels of each tap, or pixels (WU)."""

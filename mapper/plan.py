@@ -11,7 +11,9 @@ from weft.mapper.overlap import interleave
 from weft.mapper.pairing import Block, Pairing, best_pairs, feasible_pairs, in_order
 from weft.mapper.schedule import Pick, Scheduler, start_tokens
 from weft.mapper.tiling import Fused
+from weft.mapper.words import MaskShape, mask_shape, without_loss
 from weft.sim.machine import Machine
+from weft.sim.pattern import Pattern
 from weft.sim.program import (
     Channel,
     Instruction,
@@ -75,9 +77,13 @@ class _Planner:
     """Builds segment bodies; equal ones are one object, so the engine works them out once."""
 
     scheduler: Scheduler
-    items: Sequence[Item]
+    workload: Workload
     bodies: dict[object, tuple[Node, ...]] = field(default_factory=dict[object, tuple[Node, ...]])
     times: dict[int, int] = field(default_factory=dict[int, int])
+
+    @property
+    def items(self) -> Sequence[Item]:
+        return self.workload.items
 
     @property
     def machine(self) -> Machine:
@@ -154,6 +160,8 @@ class _Planner:
         key = ("vector", cost, gated)
         if key not in self.bodies:
             widest = max(cost.read_bytes, cost.write_bytes, 1)
+            if self.machine.memory.in_words:
+                widest = max(widest, MASTER_BYTES * cost.elements)
             chunk = self._chunk(cost.elements, widest, self.machine.buffers.vector_bytes)
             self.bodies[key] = emit_stream(
                 cost.elements,
@@ -168,6 +176,8 @@ class _Planner:
 
     def mask(self, work: MaskWork, gated: bool) -> tuple[Node, ...]:
         """Prune a dense tensor that lies in memory."""
+        if self.machine.memory.in_words:
+            return self.mask_words(work, mask_shape(work, self.workload, self.machine), gated)
         key = ("mask", work.elements, work.pattern, gated)
         if key not in self.bodies:
             read = work.elements * WEIGHT_BYTES
@@ -181,6 +191,21 @@ class _Planner:
                 Queue.SORE,
                 Gate(gated),
             )
+        return self.bodies[key]
+
+    def mask_words(self, work: MaskWork, shape: MaskShape, gated: bool) -> tuple[Node, ...]:
+        """Prune a weight unit by unit, into the words of a right operand."""
+        key = ("mask words", shape, work.pattern, gated)
+        if key not in self.bodies:
+            bank = self.machine.buffers.mask_bytes
+            chunk = max(1, bank // (WEIGHT_BYTES * shape.unit_elements))
+            nodes = tile_loop(
+                shape.units,
+                min(chunk, shape.units),
+                lambda units, _: _mask_chunk(work.pattern, units * shape.unit_elements),
+                gated,
+            )
+            self.bodies[key] = tuple(gate_load(nodes) if gated else nodes)
         return self.bodies[key]
 
     def update(self, op: UpdateOp, masks: tuple[MaskWork, ...], gated: bool) -> tuple[Node, ...]:
@@ -210,6 +235,25 @@ class _Planner:
         lanes = self.machine.wuve.lanes
         fit = bank_bytes * elements // widest_bytes
         return min(elements, max(lanes, fit // lanes * lanes))
+
+
+def _mask_chunk(pattern: Pattern, elements: int) -> list[Node]:
+    """Load, prune, and store kept values and each plane of their indices."""
+    groups = pattern.groups(elements)
+    kept = groups * pattern.n
+    load = Transfer(((1, WEIGHT_BYTES * elements),), "mask")
+    store = Transfer(((1, WEIGHT_BYTES * kept), (pattern.index_bits, kept // 8)), "mask")
+    reduce = Reduce(groups, pattern)
+    return [
+        Instruction(Queue.LOAD, load, (Channel.MASK_IN_FREE,), (Channel.MASK_IN_FULL,)),
+        Instruction(
+            Queue.SORE,
+            reduce,
+            (Channel.MASK_IN_FULL, Channel.MASK_OUT_FREE),
+            (Channel.MASK_IN_FREE, Channel.MASK_OUT_FULL),
+        ),
+        Instruction(Queue.STORE, store, (Channel.MASK_OUT_FULL,), (Channel.MASK_OUT_FREE,)),
+    ]
 
 
 def compressed_bytes(elements: int, work: MaskWork) -> int:
@@ -284,10 +328,13 @@ def make_plan(workload: Workload, scheduler: Scheduler) -> Plan:
 
     Raises:
         ScheduleError: a product of which not one tile fits the buffers.
+        LayoutError: what a machine whose operands lie in words cannot hold.
     """
-    items = workload.items
-    planner = _Planner(scheduler, items)
-    groups = group_items(workload)
+    in_words = scheduler.machine.memory.in_words
+    if in_words:
+        workload = without_loss(workload)
+    planner = _Planner(scheduler, workload)
+    groups = group_items(workload, apart=in_words)
     apart = _lay_out(planner, [Block(group) for group in groups])
     pairing = _pairs(planner, groups)
     if pairing is None or not pairing.pairs:

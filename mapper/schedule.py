@@ -11,9 +11,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from weft.mapper.emit import Gate, emit_product
-from weft.mapper.geometry import Problem, problems
+from weft.mapper.geometry import Problem
 from weft.mapper.switches import Switches
 from weft.mapper.tiling import Fused, Tiling, TilingTable, enumerate_tilings
+from weft.mapper.words import problems_on
 from weft.sim.engine import Engine
 from weft.sim.machine import Machine
 from weft.sim.program import Channel, Node, Program, Segment
@@ -100,7 +101,7 @@ class Scheduler:
     def _search(self, product: Product, fused: Fused) -> Pick:
         tables = [
             table
-            for problem in problems(product)
+            for problem in problems_on(product, self.machine)
             if (table := enumerate_tilings(problem, self.machine, self.switches, fused)) is not None
         ]
         if not tables:

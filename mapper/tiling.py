@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from weft.mapper.geometry import Problem, Region
 from weft.mapper.switches import Switches
+from weft.mapper.words import words_fit
 from weft.sim.machine import Machine
 from weft.sim.program import Dataflow, Matmul
 from weft.sim.timing import ceil_div, matmul_cycles
@@ -112,8 +113,12 @@ def _sizes(size: int, unit: int, quantum: int, multiple: int = 1) -> list[int]:
     return sorted(found)
 
 
-def _reduction_sizes(problem: Problem) -> list[int]:
+def _reduction_sizes(problem: Problem, rows: int) -> list[int]:
     """Channels in whole groups and with all their taps, or any number of pixel units."""
+    if problem.only is Dataflow.OS:
+        return [problem.k.size]
+    if problem.only is Dataflow.WS:
+        return _sizes(problem.k.size, problem.k.unit, 64, rows)
     if problem.left.channels == "k":
         whole = max(problem.pattern.m, 16)
         return _sizes(problem.k.size, problem.k.unit, 64 * problem.k.unit, whole)
@@ -182,7 +187,7 @@ def _grid(problem: Problem, machine: Machine) -> _Grid:
         _batch_sizes(problem.batch),
         _sizes(problem.m.size, problem.m.unit, array.rows * 4),
         _sizes(problem.n.size, problem.n.unit, array.cols),
-        _reduction_sizes(problem),
+        _reduction_sizes(problem, array.rows),
     )
     mesh = np.meshgrid(*(np.array(axis, dtype=np.int64) for axis in axes), indexing="ij")
     return _Grid(*(part.reshape(-1) for part in mesh))
@@ -214,6 +219,8 @@ class _Costs:
     def fits(self, swapped: bool) -> NDArray[np.bool_]:
         """Whether a tile's operands and outputs each fit one bank."""
         problem, grid, buffers = self.problem, self.grid, self.machine.buffers
+        if problem.only is not None:
+            return words_fit(problem, dict(grid.sizes), self.machine)
         west, north = problem.left, problem.right
         if swapped:
             west, north = north, west
@@ -328,6 +335,8 @@ class _Costs:
 
 
 def _swaps(problem: Problem) -> tuple[bool, ...]:
+    if problem.only is not None:
+        return (False,)
     if problem.compressed:
         return (problem.compressed == "left",)
     return (False, True)
@@ -339,6 +348,8 @@ def enumerate_tilings(
     """All tilings of one variant that fit, with admissible lower bounds; None where none fits."""
     costs = _Costs(problem, machine, switches, fused)
     dataflows = (Dataflow.OS, Dataflow.WS) if switches.offline_scheduling else (Dataflow.OS,)
+    if problem.only is not None:
+        dataflows = (problem.only,)
     store = costs.store()
     loads = {outer: costs.load(outer) for outer in ("m", "n")}
     choices: list[Choice] = []

@@ -43,8 +43,8 @@ Bits of a word; addresses on chip count the words or beats that the unit's port 
     UPDATE    48  24  rounds
     and       72   8  passes, cycles per round
     VECTOR    80   1  vector op
-              81   2  which: 0 copy, 1 relu, 2 add, 3 multiply
-              83   1  no momentum
+              81   3  which: 0 copy, 1 relu, 2 add, 3 multiply, 6 gate
+              83   1  no momentum; update only
               84   4  input bank, output bank (4 bits each)
               96  32  FP32 weight decay, momentum and learning rate (32 bits each)
 
@@ -303,10 +303,10 @@ class _Assembler:
     def _vector(self, bound: Bound, work: Vector) -> int:
         if work.op not in VECTOR_OPS:
             raise AssembleError(f"vector op {work.op!r} has no Verilog")
-        op = VECTOR_OPS.index(work.op)
+        op = VECTOR_OPS[work.op]
         rounds = self._rounds(work.elements, 1)
         return self._lanes(bound, rounds, work.passes) | pack(
-            {(0, 3): VECTOR, (80, 1): 1, (81, 2): op}
+            {(0, 3): VECTOR, (80, 1): 1, (81, 3): op}
         )
 
     def _rounds(self, elements: int, words: int) -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from weft.rtl.assemble import AssembleError, assemble
 from weft.rtl.casefile import read_case, write_case
@@ -37,6 +38,7 @@ __all__ = [
     "random_case",
     "random_job",
     "replay",
+    "run_and_keep",
     "run_one",
 ]
 
@@ -345,15 +347,27 @@ def run_one(
         SimulationError: the Verilog hung or broke a rule of its bus; the message says how to
             replay it.
     """
+    return run_and_keep(case, machine, pauses=pauses, save=save, wave=wave)[0]
+
+
+def run_and_keep(
+    case: Case,
+    machine: Machine,
+    *,
+    pauses: Pauses = IDEAL,
+    save: Path | None = None,
+    wave: Path | None = None,
+) -> tuple[CosimResult, NDArray[np.uint8]]:
+    """Like ``run_one``, with the memory that the Verilog left."""
     began = time.perf_counter()
     try:
         (run,) = simulate(machine, [case], [pauses], wave=wave)
     except SimulationError as error:
         raise SimulationError(f"{error}; {_keep(case, machine, pauses, save)}") from error
     result = compare(case, machine, pauses, run, time.perf_counter() - began)
-    if result.agrees:
-        return result
-    return dataclasses.replace(result, replay=_keep(case, machine, pauses, save))
+    if not result.agrees:
+        result = dataclasses.replace(result, replay=_keep(case, machine, pauses, save))
+    return result, run.memory
 
 
 def _keep(case: Case, machine: Machine, pauses: Pauses, save: Path | None) -> str:

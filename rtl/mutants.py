@@ -75,6 +75,7 @@ MUTANTS = (
     Mutant("sat_top", "from_wuve ? sore_weights : sore_mask", "sore_mask"),
     Mutant("wuve_lane", "plain ? 32'h80000000 : carried_later", "carried_later"),
     Mutant("wuve_lane", "{!scaled[31], scaled[30:0]}", "scaled"),
+    Mutant("wuve_lane", "b[15] && !b_nan", "b[15]"),
     Mutant("wuve", "first_pass ? round : all_rounds + round", "round"),
     Mutant("fp32_multiplier", "a[31] ^ b[31]", "a[31]"),
 )

@@ -8,6 +8,7 @@ import importlib.resources
 import tomllib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from pydantic import (
     BaseModel,
@@ -68,7 +69,9 @@ class Memory:
     """DRAM behind separate read and write ports, arbitrated statically.
 
     ``dram`` names the detailed model of ``weft.sim.dram`` that the ports share; "" is the simple
-    one: a port always moves its bytes per cycle.
+    one: a port always moves its bytes per cycle. ``layout`` says how operands lie in memory:
+    "blocks" of 32 channels, of which the chip makes windows and unpacks compressed weights, or the
+    "words" that the array reads, which a load gathers one by one (``weft.mapper.words``).
     """
 
     read_bytes_per_cycle: int
@@ -76,6 +79,11 @@ class Memory:
     read_latency_cycles: int
     write_latency_cycles: int
     dram: str = ""
+    layout: str = "blocks"
+
+    @property
+    def in_words(self) -> bool:
+        return self.layout == "words"
 
 
 @dataclass(frozen=True)
@@ -152,6 +160,7 @@ class _MemoryFile(_Strict):
     read_latency_cycles: int = Field(ge=0, le=1 << 20)
     write_latency_cycles: int = Field(ge=0, le=1 << 20)
     dram: str = ""
+    layout: Literal["blocks", "words"] = "blocks"
 
     @field_validator("dram")
     @classmethod

@@ -494,7 +494,7 @@ module sat_top #(
         .rounds(wuve_head[48+:24]),
         .passes(wuve_head[72+:8]),
         .vector(wuve_head[80]),
-        .op(wuve_head[81+:2]),
+        .op(wuve_head[81+:3]),
         .plain(wuve_head[83]),
         .decay(wuve_head[96+:32]),
         .momentum(wuve_head[128+:32]),

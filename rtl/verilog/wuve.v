@@ -1,7 +1,8 @@
 // wuve: WUVE, the weight-update vector engine: LANES elements per round, `passes` cycles per round.
 //
 // An update reads a word of weights, then one of velocities, and beside the first a half-word of
-// gradients; a vector op reads one half-word (copy, relu) or two that lie together (add, multiply).
+// gradients; a vector op reads one half-word (copy, relu) or two that lie together (add, multiply,
+// gate).
 // Results are written in the order in which rounds began. `done` is high in cycle
 // rounds passes + PIPELINE_CYCLES - 1 after `start`.
 //
@@ -20,7 +21,7 @@ module wuve #(
     input  wire [        23:0] rounds,        // at least 1
     input  wire [         7:0] passes,        // at least 1; an update needs 2
     input  wire                vector,
-    input  wire [         1:0] op,
+    input  wire [         2:0] op,
     input  wire                plain,
     input  wire [        31:0] decay,
     input  wire [        31:0] momentum,
@@ -45,7 +46,7 @@ module wuve #(
     reg [23:0] all_rounds;
     reg [ 7:0] all_passes;
     reg        is_vector, is_plain;
-    reg [ 1:0] is_op;
+    reg [ 2:0] is_op;
     reg [31:0] by_decay, by_momentum, by_rate;
 
     // Rounds begin `passes` cycles apart.

@@ -2,7 +2,8 @@
 //
 // Update, every operation rounded to FP32, as PyTorch's SGD orders them:
 //   d = gradient + decay w;  v' = momentum v + d  (plain: v' = d);  w' = w - rate v'
-// Vector ops on FP16 a (and b), in FP32, rounded to FP16: copy a, max(a, 0), a + b, a b.
+// Vector ops on FP16 a (and b), in FP32, rounded to FP16: copy a, max(a, 0), a + b, a b, and the
+// gradient a of max(b, 0), which is +0 where b <= 0.
 //
 // Results come 2 LM + 3 LA cycles after the operands.
 //
@@ -21,7 +22,7 @@ module wuve_lane #(
     input  wire [15:0] a,          // gradient, or first operand
     input  wire [15:0] b,
     input  wire        vector,     // a vector op, not an update
-    input  wire [ 1:0] op,         // 0 copy, 1 relu, 2 add, 3 multiply
+    input  wire [ 2:0] op,         // 0 copy, 1 relu, 2 add, 3 multiply, 6 gate
     output wire [31:0] new_weight,
     output wire [31:0] new_velocity,
     output wire [15:0] half        // the FP16 copy of the weight, or the vector op's result
@@ -81,7 +82,10 @@ module wuve_lane #(
 
     // Vector results, delayed to the same cycle.
     wire a_nan = a[14:0] > 15'h7C00;
-    wire [31:0] copied = op[0] && a[15] && !a_nan ? 32'd0 : a_float;
+    wire b_nan = b[14:0] > 15'h7C00;
+    wire b_closed = b[14:0] == 15'd0 || (b[15] && !b_nan);
+    wire zeroed = op[2] ? b_closed : op[0] && a[15] && !a_nan;
+    wire [31:0] copied = zeroed ? 32'd0 : a_float;
     wire [31:0] copied_end, product_end, sum_end;
     delay_line #(.WIDTH(32), .STAGES(LATENCY)) copied_line (
         .clk(clk),
@@ -99,6 +103,6 @@ module wuve_lane #(
         .out(sum_end)
     );
 
-    wire [31:0] result = !op[1] ? copied_end : op[0] ? product_end : sum_end;
+    wire [31:0] result = !op[1] || op[2] ? copied_end : op[0] ? product_end : sum_end;
     fp32_to_fp16 round (.value(vector ? result : new_weight), .half(half));
 endmodule

@@ -21,8 +21,10 @@ from weft.sim.timing import ceil_div
 
 __all__ = ["VECTOR_OPS", "apply_vector", "sgd", "update"]
 
-VECTOR_OPS = ("copy", "relu", "add", "multiply")
-"""Vector ops with values: a, max(a, 0), a + b, a b."""
+VECTOR_OPS = {"copy": 0, "relu": 1, "add": 2, "multiply": 3, "gate": 6}
+"""Vector ops with values, by their number: a, max(a, 0), a + b, a b, and a where b > 0, else +0."""
+
+TWO_OPERANDS = ("add", "multiply", "gate")
 
 Floats = NDArray[np.float32]
 
@@ -85,7 +87,7 @@ def apply_vector(store: Store, bound: Bound, work: Vector) -> None:
         raise PlaceError(f"vector op {work.op!r} has no values; known: {', '.join(VECTOR_OPS)}")
     lanes = store.machine.wuve.lanes
     rounds = ceil_div(work.elements, lanes)
-    operands = 2 if work.op in ("add", "multiply") else 1
+    operands = 2 if work.op in TWO_OPERANDS else 1
     halves = store.bank("vector_half_in", bound).view(np.float16)
     if rounds * lanes * operands > halves.size:
         raise PlaceError(f"{work.elements} elements do not fit a vector bank")
@@ -96,6 +98,8 @@ def apply_vector(store: Store, bound: Bound, work: Vector) -> None:
             result = a + b
         elif work.op == "multiply":
             result = a * b
+        elif work.op == "gate":
+            result = np.where(b <= 0, np.float32(0), a)
         elif work.op == "relu":
             result = np.where(np.signbit(a) & ~np.isnan(a), np.float32(0), a)
         else:

@@ -220,12 +220,26 @@ def cosim(
     array: Annotated[str, typer.Option(metavar="RxC", help="A machine of that size.")] = "4x4",
     seed: Annotated[int, typer.Option(help="Of the tiling and the operands.")] = 0,
     program: Annotated[Path | None, typer.Option(help="Run a saved case again.")] = None,
+    step: Annotated[
+        str,
+        typer.Option(
+            metavar="MODEL", help="A whole training step of a small model, not a product."
+        ),
+    ] = "",
+    recipe: Recipe = "bdwp",
+    hardware: Annotated[
+        str, typer.Option(help="For a step: a machine whose operands lie in words.")
+    ] = "sat-4x4-words",
+    dense_stem: Annotated[bool, typer.Option(help="Of a step: keep the first layer dense.")] = True,
     wave: Annotated[Path | None, typer.Option(help="Write the waveform (FST).")] = None,
     json: Json = None,
 ) -> None:
     """Run a program on the Verilog, the engine and the reference, and compare everything."""
-    from weft.cosim_command import run_cosim
+    from weft.cosim_command import run_cosim, run_step_cosim
 
+    if step:
+        code = run_step_cosim(step, recipe, pattern, hardware, dense_stem, seed, wave, json)
+        raise typer.Exit(code)
     raise typer.Exit(run_cosim(product, pattern, dataflow, array, seed, program, wave, json))
 
 

@@ -11,8 +11,9 @@ from weft.output import write_json
 
 if TYPE_CHECKING:
     from weft.rtl.cosim import CosimResult
+    from weft.step_cosim import StepResult
 
-__all__ = ["run_cosim"]
+__all__ = ["run_cosim", "run_step_cosim"]
 
 _SHOWN = 12
 
@@ -45,6 +46,55 @@ def run_cosim(
     if json_target != "-":
         _show(result)
     return 0 if result.agrees else 1
+
+
+def run_step_cosim(
+    model: str,
+    recipe: str,
+    pattern: str,
+    hardware: str,
+    dense_stem: bool,
+    seed: int,
+    wave: Path | None,
+    json_target: str | None,
+) -> int:
+    """Train a model for one step on the Verilog, and compare with engine, reference and torch.
+
+    Raises:
+        ValueError: a model or machine that does not fit, in one line.
+    """
+    from weft.simulation import Settings
+    from weft.step_cosim import cosim_step
+
+    settings = Settings(
+        recipe=recipe,
+        pattern="" if pattern == "dense" else pattern,
+        hardware=hardware,
+        dense_stem=dense_stem,
+        dense_classifier=False,
+    )
+    result = cosim_step(model, settings, seed=seed, wave=wave)
+    if json_target is not None:
+        cosim, more = _to_json(result.cosim), dataclasses.asdict(result)
+        write_json({**cosim, **{k: v for k, v in more.items() if k != "cosim"}}, json_target)
+    if json_target != "-":
+        _show(result.cosim)
+        _show_step(result)
+    return 0 if result.agrees else 1
+
+
+def _show_step(result: StepResult) -> None:
+    values = sum(check.values for check in result.checked)
+    different = sum(check.different for check in result.checked)
+    weights = sum(check.values for check in result.checked if check.tensor.endswith(":half"))
+    print(f"weft simulate: {result.scheduled_cycles} cycles")
+    print(
+        f"torch: {weights} updated FP16 weights, and {values - weights} values of outputs, master "
+        f"weights, momentum and compressed layouts checked, {different} different"
+    )
+    for check in result.checked:
+        if check.different:
+            print(f"differs: {check.different} of {check.values} values of {check.tensor}")
 
 
 def _numbers(option: str, text: str, form: str, wanted: str) -> tuple[int, ...]:

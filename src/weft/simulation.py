@@ -246,7 +246,9 @@ def price_workload(
         (dataclasses.replace(make_plan(step.workload, scheduler), machine=machine), count)
         for step, count in applied
     ]
-    header = dataclasses.replace(header, notes=(*header.notes, *_overlap_notes(plans)))
+    added = [note for plan, _ in plans for note in plan.workload.notes if note not in header.notes]
+    notes = (*header.notes, *dict.fromkeys(added), *_overlap_notes(plans))
+    header = dataclasses.replace(header, notes=notes)
     result = price_steps(plans, engine, header)
     counts = tuple(count for _, count in plans)
     return Run(result, tuple(plan for plan, _ in plans), counts, engine, settings.without)

@@ -36,6 +36,13 @@ def wild_halves(draw: np.random.Generator, size: int) -> np.ndarray:
     return draw.integers(0, 1 << 16, size, dtype=np.uint16).view(np.float16)
 
 
+def _gated(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Any halves, let through by any halves and by NaN of both signs."""
+    by = values[::-1].copy()
+    by.view(np.uint16)[:8] = [0xFE00, 0x7E00] * 4
+    return values, by
+
+
 def suite() -> list[Case]:
     """Small cases that together use every unit."""
     draw = np.random.default_rng(2)
@@ -69,6 +76,7 @@ def suite() -> list[Case]:
         mask_case("ties", MACHINE, ties, 256, Mask(Pattern(3, 8))),
         mask_case("across", MACHINE, ties, 256, Mask(Pattern(3, 8), across=16)),
         vector_case("add", MACHINE, [wild[2], wild[2][::-1].copy()], 192, Vector(0, 1, "add")),
+        vector_case("gate", MACHINE, [*_gated(wild[2])], 192, Vector(0, 1, "gate")),
     ]
     memory = np.zeros(1 << 16, np.uint8)
     cases += [

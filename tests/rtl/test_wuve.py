@@ -157,6 +157,7 @@ OPS = {
     "relu": lambda a, b: torch.relu(a),
     "add": lambda a, b: a + b,
     "multiply": lambda a, b: a * b,
+    "gate": lambda a, b: torch.ops.aten.threshold_backward(a, b, 0),
 }
 
 
@@ -167,7 +168,7 @@ def test_vector_ops_are_torchs_to_the_bit(passes: int) -> None:
     wanted: list[NDArray[np.uint16]] = []
     for op, function in OPS.items():
         a, b = halves(draw, 4000, True), halves(draw, 4000, True)
-        given = [a, b] if op in ("add", "multiply") else [a]
+        given = [a, b] if op in ("add", "multiply", "gate") else [a]
         cases.append(vector_case(op, MACHINE, given, 200, Vector(0, passes, op)))
         wanted.append(bits16(function(torch.from_numpy(a), torch.from_numpy(b))))
     for case, bits, found in zip(cases, wanted, run(MACHINE, cases), strict=True):

@@ -1,0 +1,261 @@
+"""One training step of a small network on the Verilog, against engine, reference and torch.
+
+The schedule is the one that ``weft simulate`` makes; ``weft.mapper.place`` gives it addresses, this
+module fills the memory, and ``weft.emulation`` says what must lie there afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from weft.emulation import LayerPatterns, Stepped, emulate_step, kept, sgd_momentum
+from weft.mapper.place import Grid, Hyperparameters, Placed, place
+from weft.mapper.plan import Plan
+from weft.mapper.words import LayoutError, columns_of_pass
+from weft.rtl.cosim import CosimResult, run_and_keep
+from weft.rtl.product import Case
+from weft.rtl.simulate import IDEAL, Pauses
+from weft.sim.engine import Engine
+from weft.sim.machine import Machine
+from weft.sim.pattern import Pattern
+from weft.simulation import Settings, simulate
+from weft.subject import find_subject
+
+__all__ = ["Checked", "StepResult", "StepValues", "cosim_step", "prepare"]
+
+Bytes = NDArray[np.uint8]
+Halves = NDArray[np.float16]
+
+PAGE = 4096
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A tensor held against torch's emulation, value by value."""
+
+    tensor: str
+    values: int
+    different: int
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """The co-simulation of a step; ``scheduled_cycles`` is what ``weft simulate`` says of it."""
+
+    cosim: CosimResult
+    scheduled_cycles: int
+    checked: tuple[Checked, ...]
+
+    @property
+    def agrees(self) -> bool:
+        same = all(check.different == 0 for check in self.checked)
+        return self.cosim.agrees and same and self.scheduled_cycles == self.cosim.rtl_cycles
+
+
+def cosim_step(
+    model: str,
+    settings: Settings,
+    *,
+    seed: int = 0,
+    rates: Hyperparameters | None = None,
+    pauses: Pauses = IDEAL,
+    wave: Path | None = None,
+) -> StepResult:
+    """Train ``model`` for one step on the Verilog of ``settings.hardware``.
+
+    ``seed`` draws weights, momentum and input.
+
+    Raises:
+        LayoutError: a network or machine whose tensors cannot lie in words.
+        ValueError: a setting that is unknown or does not fit.
+    """
+    rates = rates or Hyperparameters()
+    subject = find_subject(model, None, None)
+    plan, step, case = prepare(subject.build, subject.name, settings, seed, rates)
+    result, memory = run_and_keep(case, plan.machine, pauses=pauses, wave=wave)
+    scheduled = Engine(plan.machine).run(plan.program).cycles
+    return StepResult(result, scheduled, tuple(step.check(case, memory, rates)))
+
+
+def prepare(
+    build: Callable[[], Any], name: str, settings: Settings, seed: int, rates: Hyperparameters
+) -> tuple[Plan, StepValues, Case]:
+    """Schedule the step that ``build`` makes, give it addresses, and fill the memory.
+
+    Raises:
+        LayoutError, ValueError: as ``cosim_step``.
+    """
+    run = simulate(build, name=name, **vars(settings))
+    if not run.plans:
+        raise LayoutError(f"{settings.hardware} runs no program; a step needs a SAT machine")
+    plan = run.plans[0]
+    placed = place(plan, rates)
+    torch.manual_seed(seed)
+    network, example, loss_fn = _built(build())
+    _draw(network)
+    step = StepValues(placed, plan.machine, network, example, loss_fn)
+    case = step.case(f"{Path(name).name} {settings.recipe} {settings.pattern} seed {seed}")
+    return plan, step, case
+
+
+def _built(made: Any) -> tuple[nn.Module, Tensor, Callable[[Tensor], Tensor]]:
+    if not isinstance(made, tuple) or len(made) != 3:
+        raise LayoutError("a step needs a callable that returns (model, example input, loss_fn)")
+    network, example, loss_fn = made
+    if isinstance(example, tuple) and len(example) == 1:
+        (example,) = example
+    if not isinstance(example, Tensor):
+        raise LayoutError("a step needs a model of one input tensor")
+    return network, example.detach().half(), loss_fn
+
+
+def _draw(network: nn.Module) -> None:
+    for parameter in network.parameters():
+        parameter.data.copy_(torch.randn(parameter.shape) * parameter[0].numel() ** -0.5)
+
+
+class StepValues:
+    """Values of one step: what memory holds before, and what torch says it holds afterwards."""
+
+    def __init__(
+        self,
+        placed: Placed,
+        machine: Machine,
+        network: nn.Module,
+        example: Tensor,
+        loss_fn: Callable[[Tensor], Tensor],
+    ) -> None:
+        self.placed, self.example = placed, example
+        self.width = columns_of_pass(machine.array)
+        self.parameters = {name: p.detach() for name, p in network.named_parameters()}
+        missing = sorted(set(self.parameters) - set(placed.weights))
+        if missing:
+            raise LayoutError(f"parameter {missing[0]} is no product's weight; words hold those")
+        self.momentum = {name: torch.randn(p.shape) * 0.01 for name, p in self.parameters.items()}
+        self.made: Stepped = emulate_step(network, example, loss_fn, self._patterns())
+
+    def _patterns(self) -> dict[str, LayerPatterns]:
+        return {
+            name: LayerPatterns(_pair(weight.ff), _pair(weight.bp))
+            for name, weight in self.placed.weights.items()
+        }
+
+    def case(self, name: str) -> Case:
+        """The program with its memory."""
+        images = {
+            **{tensor: self._input(tensor) for tensor in self.placed.inputs},
+            **self._weights(self.parameters, self.momentum),
+        }
+        tensors: dict[str, int] = {}
+        end = 0
+        for tensor, size in self.placed.sizes.items():
+            tensors[tensor] = end
+            end += -(-size // PAGE) * PAGE
+        memory = np.zeros(end, np.uint8)
+        for tensor, image in images.items():
+            if image.size != self.placed.sizes[tensor]:
+                raise LayoutError(f"{tensor} has {image.size} bytes, not what the program says")
+            memory[tensors[tensor] : tensors[tensor] + image.size] = image
+        return Case(name, self.placed.program, memory, tensors, None)
+
+    def _input(self, tensor: str) -> Bytes:
+        grid = self.placed.grids[tensor]
+        if self.placed.inputs[tensor] == "activation":
+            return _pixels(self.example, grid)
+        return _pixels(self.made.output_gradient, grid)
+
+    def _weights(self, masters: dict[str, Tensor], momentum: dict[str, Tensor]) -> dict[str, Bytes]:
+        """Every image that follows from the master weights and their momentum."""
+        images: dict[str, Bytes] = {}
+        for name, weight in self.placed.weights.items():
+            half = masters[name].half()
+            images[f"{name}:master"] = _rows(masters[name]).reshape(-1).view(np.uint8)
+            images[f"{name}:momentum"] = _rows(momentum[name]).reshape(-1).view(np.uint8)
+            images[f"{name}:half"] = _rows(half).reshape(-1).view(np.uint8)
+            for stage, pattern, axis in (("ff", weight.ff, 1), ("bp", weight.bp, 0)):
+                if pattern is None:
+                    continue
+                mask = _rows(kept(half, _pair(pattern), axis))
+                values = _rows(half)
+                if stage == "bp":
+                    mask, values = mask.swapaxes(1, 2), values.swapaxes(1, 2)
+                packed = _compressed(values, mask, pattern, self.width)
+                images[f"{name}:{stage}"], images[f"{name}:{stage} planes"] = packed
+        return images
+
+    def check(self, case: Case, memory: Bytes, rates: Hyperparameters) -> list[Checked]:
+        """Every weight, its state and its layouts after the step, against torch."""
+        masters: dict[str, Tensor] = {}
+        momentum: dict[str, Tensor] = {}
+        for name in self.placed.weights:
+            masters[name], momentum[name] = sgd_momentum(
+                self.parameters[name],
+                self.momentum[name],
+                self.made.gradients[name],
+                rates.constants,
+            )
+        wanted = self._weights(masters, momentum)
+        wanted["output"] = _pixels(self.made.output, self.placed.grids[self.placed.output])
+        checks: list[Checked] = []
+        for tensor, image in wanted.items():
+            first = case.tensors[self.placed.output if tensor == "output" else tensor]
+            size = 4 if tensor.endswith((":master", ":momentum")) else 2
+            size = 1 if tensor.endswith("planes") else size
+            found = memory[first : first + image.size].reshape(-1, size)
+            different = (found != image.reshape(-1, size)).any(axis=1)
+            checks.append(Checked(tensor, len(different), int(different.sum())))
+        return checks
+
+
+def _pair(pattern: Pattern | None) -> tuple[int, int] | None:
+    return None if pattern is None else (pattern.n, pattern.m)
+
+
+def _rows(weight: Tensor) -> NDArray[Any]:
+    """[out, in, ...] as [taps, in, out]."""
+    flat = weight.reshape(*weight.shape[:2], -1)
+    return np.ascontiguousarray(flat.permute(2, 1, 0).numpy())
+
+
+def _pixels(values: Tensor, grid: Grid) -> Bytes:
+    """Images [B, C, H, W], or rows with the channels last, inside the grid's border."""
+    image = np.zeros(grid.shape, np.float16)
+    if (
+        values.dim() == 4
+        and values.shape[1] == grid.channels
+        and values.shape[2:]
+        == (
+            grid.height,
+            grid.width,
+        )
+    ):
+        values = values.permute(0, 2, 3, 1)
+    inside = values.numpy().reshape(grid.images, grid.height, grid.width, grid.channels)
+    edge = grid.border
+    image[:, edge : edge + grid.height, edge : edge + grid.width] = inside
+    return image.reshape(-1).view(np.uint8)
+
+
+def _compressed(
+    values: Halves, mask: NDArray[np.bool_], pattern: Pattern, width: int
+) -> tuple[Bytes, Bytes]:
+    """Kept values [pass][tap][group][N][columns], and the planes of their indices."""
+    taps, rows, columns = values.shape
+    shape = (taps, rows // pattern.m, pattern.m, columns // width, width)
+    order = np.argsort(~mask.reshape(shape), axis=2, kind="stable")[:, :, : pattern.n]
+    chosen = np.take_along_axis(values.reshape(shape), order, axis=2)
+    laid = np.ascontiguousarray(chosen.transpose(3, 0, 1, 2, 4))
+    index = np.ascontiguousarray(order.transpose(3, 0, 1, 2, 4)).reshape(-1)
+    planes = [
+        np.packbits((index >> bit & 1).astype(np.uint8), bitorder="little")
+        for bit in range(pattern.index_bits)
+    ]
+    return laid.reshape(-1).view(np.uint8), np.concatenate(planes)
