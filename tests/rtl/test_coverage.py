@@ -1,0 +1,72 @@
+"""Programs that together make every module of ``sat_top`` do all that it can."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from tests.rtl.small_network import small_network
+from tests.rtl.test_cosim import random_pauses, random_suite
+from tests.rtl.test_mutants import suite
+from tests.rtl.test_step_cosim import BDWP
+from weft.mapper.place import Hyperparameters
+from weft.rtl.cosim import compare
+from weft.rtl.coverage import BINS, cover
+from weft.rtl.product import Case
+from weft.rtl.simulate import IDEAL, simulate
+from weft.rtl.stream import Mask, mask_case, vector_case
+from weft.sim.machine import load_machine
+from weft.sim.pattern import Pattern
+from weft.sim.program import Vector
+from weft.step_cosim import prepare
+
+MACHINE = load_machine("sat-4x4")
+
+
+def streams() -> list[Case]:
+    """What neither products nor the planted faults' suite do with SORE and WUVE."""
+    draw = np.random.default_rng(9)
+    halves = [draw.standard_normal(4000).astype(np.float16) for _ in range(2)]
+    ops = [("copy", 1, 1), ("relu", 1, 2), ("add", 2, 1), ("multiply", 2, 3), ("gate", 2, 1)]
+    cases = [
+        vector_case(op, MACHINE, halves[:operands], 200, Vector(0, passes, op))
+        for op, operands, passes in ops
+    ]
+    small = [values[:4] for values in halves]
+    cases.append(vector_case("one round", MACHINE, small[:1], 4, Vector(0, 1, "relu")))
+    lanes = MACHINE.sore.lanes
+    for n, m in ((1, 16), (2, 8), (4, 8), (2, 4)):
+        for across in (0, lanes):
+            values = halves[0][: lanes * m]
+            cases.append(
+                mask_case(f"{n}:{m}", MACHINE, values, lanes * m, Mask(Pattern(n, m), across))
+            )
+    return cases
+
+
+def covered() -> Counter[str]:
+    products = random_suite(MACHINE, 54, 60, seed=100)
+    cases = [*products, *suite(), *streams()]
+    pauses = random_pauses(len(cases), seed=7)
+    found: Counter[str] = Counter()
+    for case, pause, run in zip(cases, pauses, simulate(MACHINE, cases, pauses), strict=True):
+        if not case.name.startswith("tokens"):
+            assert compare(case, MACHINE, pause, run, 0.0).agrees
+        found += cover(MACHINE, case, pause, run)
+    return found + covered_by_a_step()
+
+
+def covered_by_a_step() -> Counter[str]:
+    """Loads that gather word by word, and runs longer than a burst."""
+    plan, _, case = prepare(small_network, "network", BDWP, 0, Hyperparameters())
+    (run,) = simulate(plan.machine, [case])
+    assert compare(case, plan.machine, IDEAL, run, 0.0).agrees
+    return cover(plan.machine, case, IDEAL, run)
+
+
+def test_no_bin_is_empty() -> None:
+    found = covered()
+    for name in BINS:
+        print(f"{name:45} {found[name]}")
+    assert [name for name in BINS if not found[name]] == []
