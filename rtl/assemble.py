@@ -46,7 +46,9 @@ Bits of a word; addresses on chip count the words or beats that the unit's port 
               81   3  which: 0 copy, 1 relu, 2 add, 3 multiply, 6 gate
               83   1  no momentum; update only
               84   4  input bank, output bank (4 bits each)
-              96  32  FP32 weight decay, momentum and learning rate (32 bits each)
+              92   1  AdamW
+              96  32  FP32 weight decay, momentum and learning rate (32 bits each);
+                      AdamW: its decay, keep, rate, blend and epsilon
 
 A transfer of several (count, bytes) runs is one word for each; they follow each other without a
 gap, so their beats add up as the closed form says.
@@ -283,6 +285,8 @@ class _Assembler:
         )
 
     def _update(self, bound: Bound, work: Update) -> int:
+        if work.optimizer == "adamw":
+            return self._adamw(bound, work)
         if work.optimizer not in ("sgd", "sgd-momentum"):
             raise AssembleError(f"optimizer {work.optimizer!r} has no Verilog")
         if len(work.constants) != 3:
@@ -297,6 +301,23 @@ class _Assembler:
                 (96, 32): decay,
                 (128, 32): momentum,
                 (160, 32): rate,
+            }
+        )
+
+    def _adamw(self, bound: Bound, work: Update) -> int:
+        if not self.machine.wuve.adamw:
+            raise AssembleError(f"{self.machine.name}: wuve.adamw = false; AdamW needs it")
+        if len(work.constants) != 5:
+            raise AssembleError("AdamW needs decay, keep, rate, blend and epsilon")
+        rounds = self._rounds(work.elements, 3)
+        return self._lanes(bound, rounds, UPDATE_PASSES["adamw"]) | pack(
+            {
+                (0, 3): UPDATE,
+                (92, 1): 1,
+                **{
+                    (96 + 32 * place, 32): _float_bits(constant)
+                    for place, constant in enumerate(work.constants)
+                },
             }
         )
 

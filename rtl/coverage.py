@@ -72,7 +72,7 @@ _UNITS = {
         *("many rounds", "N of 1", "N of 2", "N above 2", "M of 4", "M of 8", "M of 16"),
     ),
     "wuve": (
-        *("sgd", "sgd-momentum", "one round", "many rounds", "one pass", "many passes"),
+        *("sgd", "sgd-momentum", "adamw", "one round", "many rounds", "one pass", "many passes"),
         *(f"vector {op}" for op in VECTOR_OPS),
     ),
 }

@@ -76,7 +76,12 @@ MUTANTS = (
     Mutant("wuve_lane", "plain ? 32'h80000000 : carried_later", "carried_later"),
     Mutant("wuve_lane", "{!scaled[31], scaled[30:0]}", "scaled"),
     Mutant("wuve_lane", "b[15] && !b_nan", "b[15]"),
-    Mutant("wuve", "first_pass ? round : all_rounds + round", "round"),
+    Mutant("wuve", "is_adamw && pass > 8'd1", "1'b0"),
+    Mutant("wuve", "velocities ? held_second : new_velocities", "new_velocities"),
+    Mutant("adamw_lane", "{!step[31], step[30:0]}", "step"),
+    Mutant("fp32_divider", "a[31] ^ b[31]", "a[31]"),
+    Mutant("fp32_root", "{6'd0, radicand, 25'd0}", "{5'd0, radicand, 26'd0}"),
+    Mutant("wuve", "all_rounds + round", "round"),
     Mutant("fp32_multiplier", "a[31] ^ b[31]", "a[31]"),
 )
 """At least one in every module that a program runs through."""

@@ -122,6 +122,7 @@ def parameters(machine: Machine, program_words: int = PROGRAM_WORDS) -> dict[str
         "MASK_WORDS": words["mask"] * banks,
         "WUVE_LANES": machine.wuve.lanes,
         "WUVE_PIPELINE": machine.wuve.pipeline_cycles,
+        "WUVE_ADAMW": int(machine.wuve.adamw),
         "VECTOR_WORDS": words["vector"] * banks,
         "VECTOR_BANK": words["vector"],
         "LOADS_IN_FLIGHT": _above(memory.read_latency_cycles + 8),

@@ -140,10 +140,12 @@ def update_case(
     chunk: int,
     work: Update,
     masks: Sequence[Mask] = (),
+    second: NDArray[np.float32] | None = None,
 ) -> Case:
     """An optimizer step in chunks of ``chunk`` elements, of which the weights are whole ones.
 
-    Tensors after it: "weight", "velocity", "half", and "kept0", "kept0 planes" ... of the masks.
+    AdamW has its first moments in ``velocity`` and its second ones in ``second``. Tensors after it:
+    "weight", "velocity", "second", "half", and "kept0", "kept0 planes" ... of the masks.
     """
     count, rest = divmod(weight.size, chunk)
     if rest:
@@ -151,11 +153,16 @@ def update_case(
     layout = _Layout()
     layout.add("weight", weight.view(np.uint8))
     layout.add("velocity", velocity.view(np.uint8))
+    if second is not None:
+        layout.add("second", second.view(np.uint8))
     layout.add("gradient", gradient.view(np.uint8))
     layout.add("half", np.zeros(2 * weight.size, np.uint8))
-    carries = work.optimizer == "sgd-momentum"
     wide, thin = 4 * chunk, 2 * chunk
-    state = [("weight", 0), *([("velocity", wide)] if carries else [])]
+    state = [("weight", 0)]
+    if work.optimizer != "sgd":
+        state.append(("velocity", wide))
+    if second is not None:
+        state.append(("second", 2 * wide))
 
     def states() -> list[Transfer]:
         return [_move(tensor, "vector", wide, wide, offset) for tensor, offset in state]

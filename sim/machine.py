@@ -96,10 +96,14 @@ class Sore:
 
 @dataclass(frozen=True)
 class Wuve:
-    """The vector engine: FP32 lanes, one lane operation per cycle each."""
+    """The vector engine: FP32 lanes, one lane operation per cycle each.
+
+    ``adamw``: the Verilog's lanes have a root and a divider. AdamW is priced without them too.
+    """
 
     lanes: int
     pipeline_cycles: int
+    adamw: bool = False
 
 
 @dataclass(frozen=True)
@@ -178,6 +182,7 @@ class _SoreFile(_Strict):
 class _WuveFile(_Strict):
     lanes: int = Field(ge=1, le=4096)
     pipeline_cycles: int = Field(ge=0, le=1024)
+    adamw: bool = False
 
 
 class _MachineFile(_Strict):

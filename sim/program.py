@@ -190,7 +190,8 @@ class Reduce:
 class Update:
     """WUVE: one optimizer step for ``elements`` weights.
 
-    ``constants`` of "sgd-momentum" are learning rate, momentum and weight decay.
+    ``constants`` of "sgd" and "sgd-momentum" are learning rate, momentum and weight decay, those of
+    "adamw" what ``weft.sim.reference.update.adamw_constants`` makes.
     """
 
     elements: int

@@ -42,6 +42,9 @@ SYNC_CYCLES = 1
 UPDATE_PASSES = {"sgd": 2, "sgd-momentum": 4, "adam": 12, "adamw": 14}
 """Lane operations per weight: multiplies, adds, and for Adam a root and a division of 2 each."""
 
+ROOT_CYCLES = DIVIDE_CYCLES = 16
+"""Latency of a square root and of a division (rtl/verilog/fp32_root.v, fp32_divider.v)."""
+
 
 def larger(a: int, b: int) -> int:
     """The maximum, written so that integer arrays pass through too."""
@@ -184,6 +187,9 @@ def duration(instruction: Instruction, machine: Machine) -> Duration:
         case Update():
             rounds = ceil_div(work.elements, machine.wuve.lanes)
             cycles = rounds * UPDATE_PASSES[work.optimizer] + machine.wuve.pipeline_cycles
+            if work.optimizer in ("adam", "adamw"):
+                # One more multiplication lies on the way, and the second moment comes a cycle late.
+                cycles += machine.array.multiplier_stages + ROOT_CYCLES + DIVIDE_CYCLES + 1
         case Vector():
             rounds = ceil_div(work.elements, machine.wuve.lanes)
             cycles = rounds * work.passes + machine.wuve.pipeline_cycles

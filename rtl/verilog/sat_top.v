@@ -21,6 +21,7 @@ module sat_top #(
     parameter MASK_WORDS = 256,       // of SORE_LANES halves, in and out each
     parameter WUVE_LANES = 4,         // power of two
     parameter WUVE_PIPELINE = 32,
+    parameter WUVE_ADAMW = 0,
     parameter VECTOR_WORDS = 1024,    // of WUVE_LANES floats, in and out each
     parameter [31:0] VECTOR_BANK = 512,  // of them in one bank
     parameter LOADS_IN_FLIGHT = 64,   // power of two
@@ -486,7 +487,8 @@ module sat_top #(
         .LANES(WUVE_LANES),
         .PIPELINE_CYCLES(WUVE_PIPELINE),
         .LM(LM),
-        .LA(LA)
+        .LA(LA),
+        .ADAMW(WUVE_ADAMW)
     ) engine (
         .clk(clk),
         .rst(rst),
@@ -496,9 +498,12 @@ module sat_top #(
         .vector(wuve_head[80]),
         .op(wuve_head[81+:3]),
         .plain(wuve_head[83]),
+        .adamw(wuve_head[92]),
         .decay(wuve_head[96+:32]),
         .momentum(wuve_head[128+:32]),
         .rate(wuve_head[160+:32]),
+        .blend(wuve_head[192+:32]),
+        .epsilon(wuve_head[224+:32]),
         .done(wuve_done),
         .word_address(word_at),
         .word_data(words),

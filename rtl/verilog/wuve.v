@@ -7,13 +7,18 @@
 // rounds passes + PIPELINE_CYCLES - 1 after `start`.
 //
 // LANES            a power of two, at least 2
+// With ADAMW, an AdamW step reads weights, first and second moments, at most every 14 cycles; it is
+// done LM + 33 cycles later than the form above says.
+//
 // PIPELINE_CYCLES  at least 2 LM + 3 LA + 6
 // LM, LA           stages of multipliers and adders
+// ADAMW            1: lanes can do AdamW too
 module wuve #(
     parameter LANES = 4,
     parameter PIPELINE_CYCLES = 32,
     parameter LM = 2,
-    parameter LA = 4
+    parameter LA = 4,
+    parameter ADAMW = 0
 ) (
     input  wire                clk,
     input  wire                rst,
@@ -23,9 +28,12 @@ module wuve #(
     input  wire                vector,
     input  wire [         2:0] op,
     input  wire                plain,
+    input  wire                adamw,
     input  wire [        31:0] decay,
-    input  wire [        31:0] momentum,
+    input  wire [        31:0] momentum,      // AdamW: beta2
     input  wire [        31:0] rate,
+    input  wire [        31:0] blend,         // AdamW: 1 - beta1
+    input  wire [        31:0] epsilon,
     output wire                done,
 
     output wire [        23:0] word_address,  // FP32 words; data one cycle later
@@ -45,9 +53,9 @@ module wuve #(
     // The instruction, held until it is done.
     reg [23:0] all_rounds;
     reg [ 7:0] all_passes;
-    reg        is_vector, is_plain;
+    reg        is_vector, is_plain, is_adamw;
     reg [ 2:0] is_op;
-    reg [31:0] by_decay, by_momentum, by_rate;
+    reg [31:0] by_decay, by_momentum, by_rate, by_blend, by_epsilon;
 
     // Rounds begin `passes` cycles apart.
     reg        running;
@@ -65,6 +73,9 @@ module wuve #(
             is_vector <= vector;
             is_op <= op;
             is_plain <= plain;
+            is_adamw <= adamw && ADAMW != 0;
+            by_blend <= blend;
+            by_epsilon <= epsilon;
             by_decay <= decay;
             by_momentum <= momentum;
             by_rate <= rate;
@@ -78,8 +89,11 @@ module wuve #(
         else running <= start || (running && !(round_ends && round == all_rounds - 24'd1));
     end
 
-    // Weights first, then velocities; one operand of a half-word pair is the round's parity.
-    assign word_address = first_pass ? round : all_rounds + round;
+    // Weights, then velocities or moments; one operand of a half-word pair is the round's parity.
+    wire third_word = is_adamw && pass > 8'd1;
+    assign word_address = first_pass ? round
+                        : third_word ? {all_rounds[22:0], 1'b0} + round
+                        : all_rounds + round;
     assign half_address = two_operands ? round : {1'b0, round[23:1]};
 
     // Operands, LANES wide, two cycles after the round began.
@@ -99,7 +113,8 @@ module wuve #(
         end
     end
 
-    wire [32*LANES-1:0] new_weights, new_velocities;
+    wire [32*LANES-1:0] sgd_weights, sgd_velocities, adamw_weights, adamw_firsts, adamw_seconds;
+    wire [16*LANES-1:0] sgd_halves, adamw_halves;
     genvar i;
     generate
         for (i = 0; i < LANES; i = i + 1) begin : g_lane
@@ -118,31 +133,102 @@ module wuve #(
                 .b(halves[16*LANES+16*i+:16]),
                 .vector(is_vector),
                 .op(is_op),
-                .new_weight(new_weights[32*i+:32]),
-                .new_velocity(new_velocities[32*i+:32]),
-                .half(half_write_data[16*i+:16])
+                .new_weight(sgd_weights[32*i+:32]),
+                .new_velocity(sgd_velocities[32*i+:32]),
+                .half(sgd_halves[16*i+:16])
             );
         end
     endgenerate
 
-    // Results: weights with their halves, velocities one cycle later.
-    wire results;
-    delay_line #(.WIDTH(1), .STAGES(LATENCY)) result_line (.clk(clk), .in(ready), .out(results));
-    reg                 velocities;
-    reg  [32*LANES-1:0] held;
+    wire adamw_results;
+    generate
+        if (ADAMW != 0) begin : g_adamw
+            wire root_start, divide_start;
+            wire [31:0] lose;
+            fp32_adder #(.STAGES(1)) rest (
+                .clk(clk),
+                .a(32'h3F800000),
+                .b({!by_momentum[31], by_momentum[30:0]}),
+                .sum(lose)
+            );
+            delay_line #(.WIDTH(1), .STAGES(2*LM+LA+1)) root_line (
+                .clk(clk),
+                .in(ready && is_adamw),
+                .out(root_start)
+            );
+            delay_line #(.WIDTH(1), .STAGES(LA+16)) divide_line (
+                .clk(clk),
+                .in(root_start),
+                .out(divide_start)
+            );
+            delay_line #(.WIDTH(1), .STAGES(LM+LA+16)) adamw_line (
+                .clk(clk),
+                .in(divide_start),
+                .out(adamw_results)
+            );
+            for (i = 0; i < LANES; i = i + 1) begin : g_step
+                adamw_lane #(
+                    .LM(LM),
+                    .LA(LA)
+                ) lane (
+                    .clk(clk),
+                    .root_start(root_start),
+                    .divide_start(divide_start),
+                    .decay(by_decay),
+                    .keep(by_momentum),
+                    .lose(lose),
+                    .blend(by_blend),
+                    .epsilon(by_epsilon),
+                    .rate(by_rate),
+                    .weight(weights[32*i+:32]),
+                    .gradient(first[16*i+:16]),
+                    .word(word_data[32*i+:32]),
+                    .new_weight(adamw_weights[32*i+:32]),
+                    .new_first(adamw_firsts[32*i+:32]),
+                    .new_second(adamw_seconds[32*i+:32]),
+                    .half(adamw_halves[16*i+:16])
+                );
+            end
+        end else begin : g_no_adamw
+            assign adamw_results = 1'b0;
+            assign adamw_weights = {(32*LANES){1'b0}};
+            assign adamw_firsts = {(32*LANES){1'b0}};
+            assign adamw_seconds = {(32*LANES){1'b0}};
+            assign adamw_halves = {(16*LANES){1'b0}};
+            wire unused = &{1'b0, by_blend, by_epsilon};
+        end
+    endgenerate
+    wire [32*LANES-1:0] new_weights = is_adamw ? adamw_weights : sgd_weights;
+    wire [32*LANES-1:0] new_velocities = is_adamw ? adamw_firsts : sgd_velocities;
+    assign half_write_data = is_adamw ? adamw_halves : sgd_halves;
+
+    // Results: weights with their halves, velocities or moments one and two cycles later.
+    wire sgd_results;
+    wire results = sgd_results || adamw_results;
+    delay_line #(.WIDTH(1), .STAGES(LATENCY)) result_line (
+        .clk(clk),
+        .in(ready && !is_adamw),
+        .out(sgd_results)
+    );
+    reg                 velocities, seconds;
+    reg  [32*LANES-1:0] held, held_second;
     reg  [        23:0] result_round;
     wire [        23:0] previous = result_round - 24'd1;
 
     always @(posedge clk) begin
         velocities <= !rst && results && !is_vector && !is_plain;
-        held <= new_velocities;
+        seconds <= !rst && velocities && is_adamw;
+        held <= velocities ? held_second : new_velocities;
+        if (results) held_second <= adamw_seconds;
         if (start) result_round <= 24'd0;
         else if (results) result_round <= result_round + 24'd1;
     end
 
-    assign word_write = (results && !is_vector) || velocities;
-    assign word_write_address = velocities ? all_rounds + previous : result_round;
-    assign word_write_data = velocities ? held : new_weights;
+    assign word_write = (results && !is_vector) || velocities || seconds;
+    assign word_write_address = seconds ? {all_rounds[22:0], 1'b0} + previous
+                              : velocities ? all_rounds + previous
+                              : result_round;
+    assign word_write_data = velocities || seconds ? held : new_weights;
     assign half_write = results;
     assign half_write_address = result_round;
 
@@ -150,7 +236,7 @@ module wuve #(
     reg        busy;
     reg [31:0] left;
     always @(posedge clk) begin
-        if (start) left <= rounds * passes + PIPELINE_CYCLES - 2;
+        if (start) left <= rounds * passes + PIPELINE_CYCLES - 2 + (adamw ? LM + 33 : 0);
         else if (busy) left <= left - 32'd1;
         if (rst) busy <= 1'b0;
         else busy <= start || (busy && !done);

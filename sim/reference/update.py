@@ -3,10 +3,13 @@
 Banks hold rounds of ``lanes`` elements. For an update ``vector_in`` is the master weights of all
 rounds, then (with momentum) the velocities; ``vector_half_in`` the FP16 gradients. The results lie
 alike in ``vector_out``, with the FP16 copy of the weights in ``vector_half_out``. A vector op reads
-FP16 from ``vector_half_in``, with two operands round by round in pairs, and writes FP16.
+FP16 from ``vector_half_in``, with two operands round by round in pairs, and writes FP16. AdamW has
+the first moments where SGD has velocities, and the second moments behind them.
 
 Every operation is rounded to FP32, NaN is canonical:
 d = gradient + decay w; v' = momentum v + d (without momentum v' = d); w' = w - rate v'.
+AdamW: m' = m + blend (gradient - m); v' = keep v + (1 - keep) gradient^2;
+w' = decay w - rate (m' / (sqrt(v') + epsilon)).
 """
 
 from __future__ import annotations
@@ -19,7 +22,10 @@ from weft.sim.reference.banks import NAN32, PlaceError, Store, narrow
 from weft.sim.reference.bind import Bound
 from weft.sim.timing import ceil_div
 
-__all__ = ["VECTOR_OPS", "apply_vector", "sgd", "update"]
+__all__ = ["VECTOR_OPS", "adamw", "adamw_constants", "apply_vector", "sgd", "update"]
+
+STATES = {"sgd": 0, "sgd-momentum": 1, "adamw": 2}
+"""State tensors of the optimizers that have values."""
 
 VECTOR_OPS = {"copy": 0, "relu": 1, "add": 2, "multiply": 3, "gate": 6}
 """Vector ops with values, by their number: a, max(a, 0), a + b, a b, and a where b > 0, else +0."""
@@ -44,6 +50,32 @@ def sgd(
         return np.subtract(weight, np.multiply(rate, moved), dtype=np.float32), moved
 
 
+def adamw_constants(
+    rate: float, beta1: float, beta2: float, epsilon: float, decay: float, step: int
+) -> tuple[float, float, float, float, float]:
+    """decay, keep, rate, blend and epsilon of the ``step``-th AdamW step (the first is 1).
+
+    The corrections of both moments' bias go into rate and epsilon (Kingma and Ba, Adam, 2015, end
+    of section 2), the decoupled weight decay into a factor (Loshchilov and Hutter 2019).
+    """
+    second = (1 - beta2**step) ** 0.5
+    return 1 - rate * decay, beta2, rate * second / (1 - beta1**step), 1 - beta1, epsilon * second
+
+
+def adamw(
+    weight: Floats, first: Floats, second: Floats, gradient: Floats, constants: tuple[float, ...]
+) -> tuple[Floats, Floats, Floats]:
+    """(w', m', v') of one step."""
+    given: Floats = np.array(constants, np.float32)
+    decay, keep, rate, blend, epsilon = (given[i : i + 1] for i in range(5))
+    with np.errstate(all="ignore"):
+        moved: Floats = first + blend * (gradient - first)
+        lose: Floats = np.float32(1) - keep
+        spread: Floats = keep * second + lose * (gradient * gradient)
+        step: Floats = rate * (moved / (np.sqrt(spread) + epsilon))
+        return np.subtract(decay * weight, step, dtype=np.float32), moved, spread
+
+
 def _bits(values: Floats) -> NDArray[np.uint32]:
     bits = values.astype(np.float32).view(np.uint32).copy()
     bits[np.isnan(values)] = NAN32
@@ -56,24 +88,29 @@ def update(store: Store, bound: Bound, work: Update) -> None:
     Raises:
         PlaceError: an optimizer without values, missing constants, or a bank that is too small.
     """
-    if work.optimizer not in ("sgd", "sgd-momentum"):
-        raise PlaceError(f"optimizer {work.optimizer!r} has no values; known: sgd, sgd-momentum")
-    if len(work.constants) != 3:
-        raise PlaceError("an update needs learning rate, momentum and weight decay")
+    if work.optimizer not in STATES:
+        raise PlaceError(f"optimizer {work.optimizer!r} has no values; known: {', '.join(STATES)}")
+    wanted = 5 if work.optimizer == "adamw" else 3
+    if len(work.constants) != wanted:
+        raise PlaceError(f"an update by {work.optimizer} needs {wanted} constants")
     lanes = store.machine.wuve.lanes
     count = ceil_div(work.elements, lanes) * lanes
     words = store.bank("vector_in", bound).view(np.float32)
     halves = store.bank("vector_half_in", bound).view(np.float16)
-    carries = work.optimizer == "sgd-momentum"
-    if count * (1 + carries) > words.size:
+    states = STATES[work.optimizer]
+    if count * (1 + states) > words.size:
         raise PlaceError(f"{work.elements} weights and their state do not fit a vector bank")
-    velocity = words[count : 2 * count] if carries else None
+    state = [words[count * (i + 1) : count * (i + 2)] for i in range(states)]
     gradient = halves[:count].astype(np.float32)
-    weight, moved = sgd(words[:count], velocity, gradient, work.constants)
+    weight, *moved = (
+        adamw(words[:count], state[0], state[1], gradient, work.constants)
+        if work.optimizer == "adamw"
+        else sgd(words[:count], state[0] if state else None, gradient, work.constants)
+    )
     out = store.bank("vector_out", bound).view(np.uint32)
     out[:count] = _bits(weight)
-    if carries:
-        out[count : 2 * count] = _bits(moved)
+    for index, values in enumerate(moved[:states]):
+        out[count * (index + 1) : count * (index + 2)] = _bits(values)
     store.bank("vector_half_out", bound).view(np.uint16)[:count] = narrow(_bits(weight))
 
 

@@ -23,6 +23,7 @@ from weft.sim import timing as timing_module
 from weft.sim.machine import load_machine
 from weft.sim.pattern import Pattern
 from weft.sim.program import Dataflow, Instruction, Program, Update, Vector, expand
+from weft.sim.reference.update import adamw_constants
 
 MACHINE = load_machine("sat-4x4")
 LIMIT = 30_000
@@ -71,6 +72,18 @@ def suite() -> list[Case]:
             "masks", MACHINE, mild[0], mild[1], mild[2].astype(np.float16), 64, momentum, both
         ),
     ]
+    rates = adamw_constants(1e-3, 0.9, 0.999, 1e-8, 0.01, 5)
+    moments = mild[0][:320], mild[1][:320], mild[2][:320].astype(np.float16)
+    cases.append(
+        update_case(
+            "adamw",
+            MACHINE,
+            *moments,
+            160,
+            Update(0, "adamw", rates),
+            second=np.abs(mild[1][::-1][:320]),
+        )
+    )
     ties = np.round(draw.standard_normal(1024)).astype(np.float16)
     cases += [
         mask_case("ties", MACHINE, ties, 256, Mask(Pattern(3, 8))),

@@ -14,6 +14,7 @@ from weft.rtl.stream import Mask, image_of, mask_case, update_case, vector_case
 from weft.sim.machine import Machine, load_machine
 from weft.sim.pattern import Pattern
 from weft.sim.program import Update, Vector
+from weft.sim.reference.update import adamw, adamw_constants
 
 MACHINE = load_machine("sat-4x4")
 CONSTANTS = (0.1, 0.9, 5e-4)
@@ -98,6 +99,66 @@ def test_updates_are_torchs_to_the_bit() -> None:
             assert (image == bits32(step)).all()
         image = image_of(case, found.memory, "half", 2 * size).view(np.uint16)
         assert (image == bits16(weight.half())).all()
+
+
+def test_adamw_is_rounded_once_for_each_operation() -> None:
+    draw = np.random.default_rng(8)
+    size = 4 * 160
+    cases: list[Case] = []
+    wanted: list[tuple[torch.Tensor, ...]] = []
+    for step, wild in ((1, False), (7, False), (1000, False), (3, True)):
+        constants = adamw_constants(1e-3, 0.9, 0.999, 1e-8, 0.01, step)
+        weight, first = floats(draw, size, wild), floats(draw, size, wild)
+        second = np.abs(floats(draw, size, wild)) if not wild else floats(draw, size, wild)
+        gradient = halves(draw, size, wild)
+        work = Update(0, "adamw", constants)
+        masks = (Mask(Pattern(2, 8)),) if step == 7 else ()
+        chunk = 160 if not masks else 128
+        given = weight[: 4 * chunk], first[: 4 * chunk], gradient[: 4 * chunk]
+        cases.append(
+            update_case(f"adamw {step}", MACHINE, *given, chunk, work, masks, second[: 4 * chunk])
+        )
+        wanted.append(torch_adamw(*given, second[: 4 * chunk], constants))
+    pauses = [IDEAL, Pauses(60, 60, 60, 60, 60), IDEAL, IDEAL]
+    for case, found, values in zip(cases, run(MACHINE, cases, pauses), wanted, strict=True):
+        for name, value in zip(("weight", "velocity", "second"), values, strict=True):
+            image = image_of(case, found.memory, name, 4 * value.numel()).view(np.uint32)
+            assert (image == bits32(value)).all(), (case.name, name)
+        half = image_of(case, found.memory, "half", 2 * values[0].numel()).view(np.uint16)
+        assert (half == bits16(values[0].half())).all()
+
+
+def torch_adamw(
+    weight: Floats,
+    first: Floats,
+    gradient: Halves,
+    second: Floats,
+    constants: tuple[float, ...],
+) -> tuple[torch.Tensor, ...]:
+    """AdamW in torch, an operation at a time."""
+    decay, keep, rate, blend, epsilon = (torch.tensor(c, dtype=torch.float32) for c in constants)
+    w, m, v = (torch.from_numpy(values) for values in (weight, first, second))
+    g = torch.from_numpy(gradient).float()
+    m = m + blend * (g - m)
+    v = keep * v + (1 - keep) * (g * g)
+    root = v.double().sqrt().float()  # PyTorch's single root may be a last place off
+    return decay * w - rate * (m / (root + epsilon)), m, v
+
+
+def test_adamw_is_near_torchs_own() -> None:
+    torch.manual_seed(0)
+    parameter = torch.nn.Parameter(torch.randn(1000))
+    optimizer = torch.optim.AdamW([parameter], lr=1e-2, weight_decay=0.1)
+    weight, first, second = parameter.detach().numpy().copy(), np.zeros(1000), np.zeros(1000)
+    for step in range(1, 6):
+        gradient = torch.randn(1000).half()
+        constants = adamw_constants(1e-2, 0.9, 0.999, 1e-8, 0.1, step)
+        weight, first, second = adamw(
+            weight, np.float32(first), np.float32(second), gradient.float().numpy(), constants
+        )
+        parameter.grad = gradient.float()
+        optimizer.step()
+    np.testing.assert_allclose(weight, parameter.detach().numpy(), rtol=2e-5, atol=2e-6)
 
 
 def kept_of(values: Halves, mask: Mask, chunk: int, lanes: int) -> tuple[Halves, NDArray[np.int64]]:
