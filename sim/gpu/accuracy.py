@@ -148,7 +148,7 @@ def linear_accuracy(folder: Path, name: str, count: int = 5) -> LinearAccuracy:
     def roofline(train: Measured, test: Measured) -> Array:
         return fit_roofline(train, gpu).times_us(test, gpu)
 
-    big = (measured.m >= 512) & (measured.n >= 512) & (measured.k >= 512)
+    big = measured.training
     noise = run_noise(measured)
     to_median = np.abs(measured.runs / measured.time_us[:, None] - 1.0)
     return LinearAccuracy(

@@ -44,7 +44,7 @@ class KernelConstants:
 
     launch_us: a kernel that does nothing, back to back in a CUDA graph.
     tensor_efficiency: tensor-core rate of a full tile loop over the datasheet peak, clocks too.
-    feed_bytes_clk: operand bytes per clock that L2 and shared memory bring to one SM.
+    feed_bytes_clk: operand bytes per clock that L2 and shared memory bring to each SM at once.
     step_us: shortest time of one 64-deep reduction step of a thread block (memory latency over
         the depth of its pipeline).
     hbm_efficiency: highest memory bandwidth reached over the datasheet's.
@@ -94,7 +94,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "raster_rows": (1.0, 16.0),
     "store_bytes_clk": (3.0, 400.0),
     "store_exposed": (0.01, 1.0),
-    "throttle": (0.005, 0.6),
+    "throttle": (0.005, 1.0),
     "throttle_us": (100.0, 20000.0),
 }
 """Physical range of each constant; a fit that leaves it is wrong, not good."""

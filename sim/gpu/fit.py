@@ -29,7 +29,14 @@ STARTS = (
     KernelConstants(
         feed_bytes_clk=34.0, step_us=0.29, wave_hardness=1.0, l2_fraction=0.06, store_bytes_clk=8.5
     ),
-    KernelConstants(feed_bytes_clk=15.0, step_us=0.2, wave_hardness=1.0, throttle=0.3),
+    KernelConstants(
+        feed_bytes_clk=11.5,
+        step_us=0.3,
+        wave_hardness=0.9,
+        store_bytes_clk=4.3,
+        throttle=0.55,
+        throttle_us=1000.0,
+    ),
 )
 """Starting points: like Hopper with smooth waves, twice like Ampere with hard waves, like Ada with
 a narrow path from the L2."""
@@ -37,9 +44,13 @@ a narrow path from the L2."""
 
 @dataclass(frozen=True)
 class FitSettings:
-    """``rows`` fitted at most (drawn by ``seed``); ``pull`` is the weight of the start, per row."""
+    """``rows`` fitted at most (drawn by ``seed``); ``pull`` is the weight of the start, per row.
+
+    ``training_share`` of the rows drawn are training shapes (M, N, K >= 512); None: as they come.
+    """
 
     rows: int = 3000
+    training_share: float | None = None
     iterations: int = 30
     polish: int = 400
     pull: float = 0.0
@@ -78,6 +89,11 @@ def _sample(measured: Measured, settings: FitSettings) -> Measured:
     if len(measured) <= settings.rows:
         return measured
     order = np.random.default_rng(settings.seed).permutation(len(measured))
+    share = settings.training_share
+    if share is not None:
+        training = measured.training[order]
+        count = round(share * settings.rows)
+        order = np.concatenate([order[training][:count], order[~training]])
     return measured.where(order[: settings.rows].astype(np.int64))
 
 

@@ -38,8 +38,19 @@ together with a second block's operands; smaller tiles let up to four blocks in.
 
 MAX_SPLIT = 64.0
 
-GEMV_ARCHITECTURES = ("volta", "ampere", "ada")
-"""Where one row or column takes a kernel of its own; later cuBLAS runs it on narrow tiles."""
+BEFORE_HOPPER = ("volta", "ampere", "ada")
+"""Where a thread block makes one tile: whole numbers of blocks share K, SMs compete for operands,
+and one row or column takes a kernel of its own."""
+
+FEED_ALONE = 2.0
+"""Operands that an SM draws where few others do, over those it gets when all do (1.5, 2 and 3 tried
+on L40S: no difference beyond noise)."""
+
+WRITE_COST = 1.5
+"""Time of a byte written to memory over that of one read, before Hopper (1 to 2 tried on L40S)."""
+
+MOST_WAVES = 4
+"""Waves of thread blocks over which cuBLAS shares K, where it does."""
 
 GEMV_WARPS = 4.0
 
@@ -120,6 +131,7 @@ class _Rows:
     inputs: Array
     weights: Array
     once: Array
+    written: Array
 
 
 def output_bytes(dtype: str) -> float:
@@ -140,7 +152,8 @@ def _rows(products: Products, kind: KernelKind, gpu: GpuMachine, c: KernelConsta
         return np.clip((distance / kept - 1.0) / c.l2_ramp, 0.0, 1.0)
 
     once = weights * missed(together + (kind.weight_copies - 1.0) * weights)
-    once += (inputs + outputs) * missed(together)
+    written = outputs * missed(together)
+    once += inputs * missed(together) + written
     return _Rows(
         m, n, k, batch,
         steps=np.ceil(k / (STEP_K / 2)) / 2,
@@ -148,6 +161,7 @@ def _rows(products: Products, kind: KernelKind, gpu: GpuMachine, c: KernelConsta
         inputs=inputs,
         weights=weights,
         once=once,
+        written=written,
     )  # fmt: skip
 
 
@@ -170,38 +184,59 @@ def _traffic(rows: _Rows, down: Array, across: Array, gpu: GpuMachine, c: Kernel
     return rows.once + again + (steps - 1.0) * rows.inputs * lost(strip + weights / steps)
 
 
-def _splits(tiles: Array, steps: Array, sms: int) -> Iterator[Array]:
-    """Ways to share K among thread blocks: not at all, half a wave, a wave, two waves."""
+def _splits(tiles: Array, steps: Array, gpu: GpuMachine) -> Iterator[Array]:
+    """Ways to share K among thread blocks: not at all, half a wave, a wave, several waves."""
     yield np.ones_like(tiles)
     most = np.clip(steps / 4, 1.0, MAX_SPLIT)
-    wave = np.clip(np.floor(sms / tiles), 1.0, most)
+    wave = np.clip(np.floor(gpu.sms / tiles), 1.0, most)
     yield wave
     yield np.maximum(1.0, np.floor(wave / 2))
-    yield np.clip(2.0 * sms / tiles, 1.0, most)
+    if gpu.architecture not in BEFORE_HOPPER:
+        yield np.clip(2.0 * gpu.sms / tiles, 1.0, most)
+        return
+    for waves in range(2, MOST_WAVES + 1):
+        yield np.clip(np.floor(waves * gpu.sms / tiles), 1.0, most)
 
 
-def _loop_us(blocks: Array, steps: Array, tile: tuple[Array, Array, Array],
-             gpu: GpuMachine, c: KernelConstants) -> Array:  # fmt: skip
-    """Multiplying and storing all tiles; ``tile`` is (step_us, store_us, resident)."""
-    step_us, store_us, resident = tile
+@dataclass(frozen=True)
+class _Tiles:
+    """What one reduction step of each candidate tile takes; arrays (tiles, 1).
+
+    ``tensor_us`` on the tensor cores, ``feed_us`` to bring its operands when all SMs draw;
+    ``store_us`` to store the tile; ``resident`` thread blocks share an SM.
+    """
+
+    tensor_us: Array
+    feed_us: Array
+    store_us: Array
+    resident: Array
+
+
+def _loop_us(
+    blocks: Array, steps: Array, tile: _Tiles, gpu: GpuMachine, c: KernelConstants
+) -> Array:
+    """Multiplying and storing all tiles."""
     filled = blocks / gpu.sms
+    feed_us = tile.feed_us
+    if gpu.architecture in BEFORE_HOPPER:
+        feed_us = feed_us * np.clip(filled, 1.0 / FEED_ALONE, 1.0)
+    step_us = np.maximum(tile.tensor_us, feed_us)
     waves = np.maximum(1.0, filled + c.wave_hardness * (np.ceil(filled) - filled))
-    latency = np.maximum(1.0, filled / resident) * c.step_us
+    latency = np.maximum(1.0, filled / tile.resident) * c.step_us
     multiply = steps * np.maximum(waves * step_us, latency)
-    store = waves * store_us
+    store = waves * tile.store_us
     return np.maximum(multiply, store) + c.store_exposed * np.minimum(multiply, store)
 
 
-def _tile(kind: KernelKind, gpu: GpuMachine, c: KernelConstants) -> tuple[Array, Array, Array]:
-    """Per candidate tile, arrays (tiles, 1): step_us, store_us, resident."""
+def _tiles(kind: KernelKind, gpu: GpuMachine, c: KernelConstants) -> _Tiles:
     tm, tn = tile_shapes(gpu.architecture)
     clocks_us = gpu.clock_hz * 1e-6
     area = tm * tn
     tensor = 2.0 * area * STEP_K / (kind.rate_flop_clk_sm * clocks_us * c.tensor_efficiency)
     step_bytes = (tm + kind.weight_ratio * tn) * STEP_K * kind.element_bytes
-    step_us = np.maximum(tensor, step_bytes / (c.feed_bytes_clk * clocks_us))
-    store_us = area * kind.output_bytes / (c.store_bytes_clk * clocks_us)
-    return step_us, store_us, np.clip(RESIDENT_ELEMENTS / area, 1.0, 4.0)
+    feed = step_bytes / (c.feed_bytes_clk * clocks_us)
+    store = area * kind.output_bytes / (c.store_bytes_clk * clocks_us)
+    return _Tiles(tensor, feed, store, np.clip(RESIDENT_ELEMENTS / area, 1.0, 4.0))
 
 
 def _gemv(rows: _Rows, gpu: GpuMachine, c: KernelConstants) -> Array:
@@ -215,14 +250,17 @@ def _gemv(rows: _Rows, gpu: GpuMachine, c: KernelConstants) -> Array:
 
 def _chunk(rows: _Rows, kind: KernelKind, gpu: GpuMachine, c: KernelConstants) -> KernelTimes:
     tm, tn = tile_shapes(gpu.architecture)
-    tile = _tile(kind, gpu, c)
+    tile = _tiles(kind, gpu, c)
     down, across = np.ceil(rows.m / tm), np.ceil(rows.n / tn)
     tiles = down * across * rows.batch
     moved = _traffic(rows, down, across, gpu, c)
-    memory = moved / (gpu.memory_bytes_s * c.hbm_efficiency * 1e-6)
+    cost = moved
+    if gpu.architecture in BEFORE_HOPPER:
+        cost = moved + (WRITE_COST - 1.0) * rows.written
+    memory = cost / (gpu.memory_bytes_s * c.hbm_efficiency * 1e-6)
     best = np.full(tiles.shape, np.inf)
     chosen = np.ones(tiles.shape)
-    for split in _splits(tiles, rows.steps, gpu.sms):
+    for split in _splits(tiles, rows.steps, gpu):
         loop = _loop_us(tiles * split, rows.steps / split, tile, gpu, c)
         time = np.maximum(loop, memory) + c.exposed * np.minimum(loop, memory)
         time += (split > 1.0) * (c.split_us + split * rows.workspace_us)
@@ -232,7 +270,7 @@ def _chunk(rows: _Rows, kind: KernelKind, gpu: GpuMachine, c: KernelConstants) -
     at = best.argmin(axis=0)
     column = np.arange(len(rows.m))
     body = best[at, column]
-    if gpu.architecture in GEMV_ARCHITECTURES and kind.weight_ratio == 1.0:
+    if gpu.architecture in BEFORE_HOPPER and kind.weight_ratio == 1.0:
         body = np.where(
             np.minimum(rows.m, rows.n) == 1, np.minimum(body, _gemv(rows, gpu, c)), body
         )

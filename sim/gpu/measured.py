@@ -74,6 +74,11 @@ class Measured:
         return len(self.m)
 
     @property
+    def training(self) -> NDArray[np.bool_]:
+        """Which rows have the sizes of training: M, N and K of 512 and more."""
+        return np.minimum(np.minimum(self.m, self.n), self.k) >= 512
+
+    @property
     def products(self) -> Products:
         """The products measured."""
         return Products(self.m, self.n, self.k, np.ones(len(self)))
