@@ -12,6 +12,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -141,6 +142,23 @@ def seconds_per_million(gpu: str = "b200-sxm", rows: int = 200_000) -> float:
     return (time.process_time() - start) * 1e6 / rows
 
 
+def _accuracies(folder: Path, count: int) -> tuple[list[LinearAccuracy], list[PairAccuracy]]:
+    """Every table's errors, a process for each core; a line on stderr as each is done."""
+    with ProcessPoolExecutor() as pool:
+        linear = {pool.submit(linear_accuracy, folder, gpu, count): gpu for gpu in LINEAR_TABLES}
+        pairs = {pool.submit(pair_accuracy, folder, gpu, count): gpu for gpu in PAIR_GPUS}
+        started = time.monotonic()
+        for done, task in enumerate(as_completed([*linear, *pairs]), 1):
+            table = f"{linear[task]} linear" if task in linear else f"{pairs[task]} 2:4"  # type: ignore
+            seconds = time.monotonic() - started
+            print(
+                f"{done} of {len(linear) + len(pairs)}: {table}, {seconds:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+        return [task.result() for task in linear], [task.result() for task in pairs]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the tables and write the JSON."""
     parser = argparse.ArgumentParser(prog="weft.sim.gpu.bench", description=__doc__)
@@ -150,8 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not options.data.is_dir():
         parser.error(f"--data {options.data} is no folder")
-    linear = [linear_accuracy(options.data, gpu, options.folds) for gpu in LINEAR_TABLES]
-    pairs = [pair_accuracy(options.data, gpu, options.folds) for gpu in PAIR_GPUS]
+    linear, pairs = _accuracies(options.data, options.folds)
     checks = {name: check(options.data) for name, check in CHECKS.items()}
     speed = seconds_per_million()
     out = sys.stderr if options.json == "-" else sys.stdout
