@@ -40,6 +40,7 @@ from weft.sim.program import (
     Vector,
     expand,
 )
+from weft.sim.reference.update import adamw_constants
 from weft.sim.timing import ceil_div, transfer_beats
 from weft.sim.workload import MaskWork, Product, Stage, UpdateOp, VectorOp
 
@@ -114,17 +115,27 @@ class Weight:
         return self.elements // pattern.m * pattern.n // 8
 
 
+STATES = {"sgd": (), "sgd-momentum": ("momentum",), "adamw": ("first", "second")}
+"""What each optimizer keeps of a weight beside its master copy."""
+
+
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What SGD with momentum needs to know."""
+    """What the optimizers need to know; ``step`` is AdamW's, the first is 1."""
 
     learning_rate: float = 0.05
     momentum: float = 0.9
     weight_decay: float = 1e-4
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = 1e-8
+    step: int = 1
 
-    @property
-    def constants(self) -> tuple[float, float, float]:
-        return self.learning_rate, self.momentum, self.weight_decay
+    def constants(self, optimizer: str) -> tuple[float, ...]:
+        """What an update instruction carries."""
+        rate, decay = self.learning_rate, self.weight_decay
+        if optimizer == "adamw":
+            return adamw_constants(rate, *self.betas, self.epsilon, decay, self.step)
+        return rate, self.momentum, decay
 
 
 @dataclass(frozen=True)
@@ -133,7 +144,7 @@ class Placed:
 
     ``grids`` holds the activations and gradients, ``weights`` each weight by its parameter's name.
     ``inputs`` are the tensors that no item makes, "activation" or "gradient"; ``output`` is what
-    the last forward item makes.
+    the last forward item makes; ``states`` are the optimizer's tensors of each weight.
     """
 
     program: Program
@@ -142,6 +153,7 @@ class Placed:
     weights: dict[str, Weight]
     inputs: dict[str, str]
     output: str
+    states: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -217,6 +229,14 @@ class _Names:
         for position, item in enumerate(self.items):
             self._add(position, item)
         self._add_borders()
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The optimizer's state tensors."""
+        used = sorted({item.optimizer for item in self.items if isinstance(item, UpdateOp)})
+        if len(used) != 1 or used[0] not in STATES:
+            raise LayoutError(f"optimizer {', '.join(used)}; words hold one of {', '.join(STATES)}")
+        return STATES[used[0]]
 
     def _add(self, position: int, item: Item) -> None:
         match item:
@@ -379,7 +399,7 @@ class _Placer:
                 moves |= self._vector(item, [work.elements for work in works[Queue.WUVE]])
             case UpdateOp():
                 works[Queue.WUVE] = deque(
-                    replace(work, constants=self.rates.constants)
+                    replace(work, constants=self.rates.constants(work.optimizer))
                     for work in _works(planned, Update)
                 )
                 moves |= self._update(item, [work.elements for work in works[Queue.WUVE]])
@@ -605,8 +625,9 @@ class _Placer:
             size, first = len(chunk), chunk.start
             state = 4 * ceil_div(size, lanes) * lanes
             both = [
-                *_one(f"{name}:master", "vector", 4 * size, 4 * first),
-                *_one(f"{name}:momentum", "vector", 4 * size, 4 * first, state),
+                transfer
+                for place, part in enumerate(("master", *self.names.states))
+                for transfer in _one(f"{name}:{part}", "vector", 4 * size, 4 * first, place * state)
             ]
             loads.append([*both, *_one(gradient, "vector_half", 2 * size, 2 * first)])
             stores.append([*both, *_one(f"{name}:half", "vector_half", 2 * size, 2 * first)])
@@ -663,7 +684,8 @@ class _Placer:
                 found[f"item{position}"] = 2 * item.m * item.n
         for weight in names.weights.values():
             found[f"{weight.name}:half"] = 2 * weight.elements
-            found[f"{weight.name}:master"] = found[f"{weight.name}:momentum"] = 4 * weight.elements
+            for part in ("master", *names.states):
+                found[f"{weight.name}:{part}"] = 4 * weight.elements
             for stage, pattern in (("ff", weight.ff), ("bp", weight.bp)):
                 if pattern is not None:
                     plane = weight.plane_bytes(pattern)
@@ -711,4 +733,5 @@ def place(plan: Plan, rates: Hyperparameters | None = None) -> Placed:
         placer.names.weights,
         placer.names.inputs(),
         placer.names.output(),
+        placer.names.states,
     )

@@ -230,6 +230,7 @@ def cosim(
     hardware: Annotated[
         str, typer.Option(help="For a step: a machine whose operands lie in words.")
     ] = "sat-4x4-words",
+    optimizer: Optimizer = "sgd-momentum",
     dense_stem: Annotated[bool, typer.Option(help="Of a step: keep the first layer dense.")] = True,
     wave: Annotated[Path | None, typer.Option(help="Write the waveform (FST).")] = None,
     json: Json = None,
@@ -238,8 +239,9 @@ def cosim(
     from weft.cosim_command import run_cosim, run_step_cosim
 
     if step:
-        code = run_step_cosim(step, recipe, pattern, hardware, dense_stem, seed, wave, json)
-        raise typer.Exit(code)
+        raise typer.Exit(
+            run_step_cosim(step, recipe, pattern, hardware, optimizer, dense_stem, seed, wave, json)
+        )
     raise typer.Exit(run_cosim(product, pattern, dataflow, array, seed, program, wave, json))
 
 

@@ -53,6 +53,7 @@ def run_step_cosim(
     recipe: str,
     pattern: str,
     hardware: str,
+    optimizer: str,
     dense_stem: bool,
     seed: int,
     wave: Path | None,
@@ -70,6 +71,7 @@ def run_step_cosim(
         recipe=recipe,
         pattern="" if pattern == "dense" else pattern,
         hardware=hardware,
+        optimizer=optimizer,
         dense_stem=dense_stem,
         dense_classifier=False,
     )
@@ -90,7 +92,7 @@ def _show_step(result: StepResult) -> None:
     print(f"weft simulate: {result.scheduled_cycles} cycles")
     print(
         f"torch: {weights} updated FP16 weights, and {values - weights} values of outputs, master "
-        f"weights, momentum and compressed layouts checked, {different} different"
+        f"weights, optimizer state and compressed layouts checked, {different} different"
     )
     for check in result.checked:
         if check.different:

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from weft.models.sparse.groups import group_mask
 
-__all__ = ["LayerPatterns", "Stepped", "emulate_step", "kept", "sgd_momentum"]
+__all__ = ["LayerPatterns", "Stepped", "adamw", "emulate_step", "kept", "sgd_momentum"]
 
 Grouping = tuple[int, int] | None
 """(N, M), or None for dense."""
@@ -188,7 +188,7 @@ def emulate_step(
 
 
 def sgd_momentum(
-    weight: Tensor, momentum: Tensor, gradient: Tensor, constants: tuple[float, float, float]
+    weight: Tensor, momentum: Tensor, gradient: Tensor, constants: tuple[float, ...]
 ) -> tuple[Tensor, Tensor]:
     """(weight, momentum) after a step, each operation rounded once, in the order of torch's SGD.
 
@@ -199,3 +199,21 @@ def sgd_momentum(
     step = gradient.float() + decay * weight
     moved = carried * momentum + step
     return weight - rate * moved, moved
+
+
+def adamw(
+    weight: Tensor, first: Tensor, second: Tensor, gradient: Tensor, constants: tuple[float, ...]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(weight, first, second moment) after a step, each operation rounded once.
+
+    ``constants``: decay, keep, rate, blend and epsilon, as the machine takes them
+    (``weft.sim.reference.update.adamw_constants``).
+    """
+    decay, keep, rate, blend, epsilon = (
+        torch.tensor(value, dtype=torch.float32) for value in constants
+    )
+    slope = gradient.float()
+    first = first + blend * (slope - first)
+    second = keep * second + (1 - keep) * (slope * slope)
+    root = second.double().sqrt().float()  # PyTorch's single root may be a last place off
+    return decay * weight - rate * (first / (root + epsilon)), first, second

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from weft.emulation import LayerPatterns, Stepped, emulate_step, kept, sgd_momentum
+from weft.emulation import LayerPatterns, Stepped, adamw, emulate_step, kept, sgd_momentum
 from weft.mapper.place import Grid, Hyperparameters, Placed, place
 from weft.mapper.plan import Plan
 from weft.mapper.words import LayoutError, columns_of_pass
@@ -71,7 +71,7 @@ def cosim_step(
 ) -> StepResult:
     """Train ``model`` for one step on the Verilog of ``settings.hardware``.
 
-    ``seed`` draws weights, momentum and input.
+    ``seed`` draws weights, the optimizer's state and input.
 
     Raises:
         LayoutError: a network or machine whose tensors cannot lie in words.
@@ -139,7 +139,16 @@ class StepValues:
         missing = sorted(set(self.parameters) - set(placed.weights))
         if missing:
             raise LayoutError(f"parameter {missing[0]} is no product's weight; words hold those")
-        self.momentum = {name: torch.randn(p.shape) * 0.01 for name, p in self.parameters.items()}
+        # Second moments are never negative.
+        self.states = {
+            name: tuple(
+                torch.randn(p.shape).abs() * 1e-4
+                if state == "second"
+                else torch.randn(p.shape) * 0.01
+                for state in placed.states
+            )
+            for name, p in self.parameters.items()
+        }
         self.made: Stepped = emulate_step(network, example, loss_fn, self._patterns())
 
     def _patterns(self) -> dict[str, LayerPatterns]:
@@ -152,7 +161,7 @@ class StepValues:
         """The program with its memory."""
         images = {
             **{tensor: self._input(tensor) for tensor in self.placed.inputs},
-            **self._weights(self.parameters, self.momentum),
+            **self._weights(self.parameters, self.states),
         }
         tensors: dict[str, int] = {}
         end = 0
@@ -172,13 +181,16 @@ class StepValues:
             return _pixels(self.example, grid)
         return _pixels(self.made.output_gradient, grid)
 
-    def _weights(self, masters: dict[str, Tensor], momentum: dict[str, Tensor]) -> dict[str, Bytes]:
-        """Every image that follows from the master weights and their momentum."""
+    def _weights(
+        self, masters: dict[str, Tensor], states: dict[str, tuple[Tensor, ...]]
+    ) -> dict[str, Bytes]:
+        """Every image that follows from the master weights and the optimizer's state."""
         images: dict[str, Bytes] = {}
         for name, weight in self.placed.weights.items():
             half = masters[name].half()
             images[f"{name}:master"] = _rows(masters[name]).reshape(-1).view(np.uint8)
-            images[f"{name}:momentum"] = _rows(momentum[name]).reshape(-1).view(np.uint8)
+            for state, values in zip(self.placed.states, states[name], strict=True):
+                images[f"{name}:{state}"] = _rows(values).reshape(-1).view(np.uint8)
             images[f"{name}:half"] = _rows(half).reshape(-1).view(np.uint8)
             for stage, pattern, axis in (("ff", weight.ff, 1), ("bp", weight.bp, 0)):
                 if pattern is None:
@@ -194,25 +206,37 @@ class StepValues:
     def check(self, case: Case, memory: Bytes, rates: Hyperparameters) -> list[Checked]:
         """Every weight, its state and its layouts after the step, against torch."""
         masters: dict[str, Tensor] = {}
-        momentum: dict[str, Tensor] = {}
+        states: dict[str, tuple[Tensor, ...]] = {}
         for name in self.placed.weights:
-            masters[name], momentum[name] = sgd_momentum(
-                self.parameters[name],
-                self.momentum[name],
-                self.made.gradients[name],
-                rates.constants,
-            )
-        wanted = self._weights(masters, momentum)
+            old, gradient = self.parameters[name], self.made.gradients[name]
+            masters[name], *new = self._stepped(old, self.states[name], gradient, rates)
+            states[name] = tuple(new)
+        wanted = self._weights(masters, states)
         wanted["output"] = _pixels(self.made.output, self.placed.grids[self.placed.output])
         checks: list[Checked] = []
         for tensor, image in wanted.items():
             first = case.tensors[self.placed.output if tensor == "output" else tensor]
-            size = 4 if tensor.endswith((":master", ":momentum")) else 2
+            parts = ("master", *self.placed.states)
+            size = 4 if tensor.endswith(tuple(f":{part}" for part in parts)) else 2
             size = 1 if tensor.endswith("planes") else size
             found = memory[first : first + image.size].reshape(-1, size)
             different = (found != image.reshape(-1, size)).any(axis=1)
             checks.append(Checked(tensor, len(different), int(different.sum())))
         return checks
+
+    def _stepped(
+        self,
+        weight: Tensor,
+        states: tuple[Tensor, ...],
+        gradient: Tensor,
+        rates: Hyperparameters,
+    ) -> tuple[Tensor, ...]:
+        if len(states) == 2:
+            return adamw(weight, states[0], states[1], gradient, rates.constants("adamw"))
+        constants = rates.constants("sgd-momentum")
+        if states:
+            return sgd_momentum(weight, states[0], gradient, constants)
+        return sgd_momentum(weight, torch.full_like(weight, -0.0), gradient, constants)[:1]
 
 
 def _pair(pattern: Pattern | None) -> tuple[int, int] | None:

@@ -48,6 +48,7 @@ def test_a_scheduled_step_in_verilog_gives_torchs_weights() -> None:
     [
         ({"pattern": "4:8"}, Pauses(50, 60, 30, 40, 20)),
         ({"pattern": "1:4", "dense_stem": True}, Pauses()),
+        ({"optimizer": "adamw"}, Pauses()),
         ({"without": "overlap,double-buffering,offline-scheduling"}, Pauses()),
     ],
 )
@@ -129,13 +130,18 @@ def _loss(scores: Tensor) -> Tensor:
     return (scores * scores).mean()
 
 
-@given(networks(), st.sampled_from(["1:4", "2:4", "2:8", "4:8"]), st.booleans())
+@given(
+    networks(),
+    st.sampled_from(["1:4", "2:4", "2:8", "4:8"]),
+    st.sampled_from(["sgd", "sgd-momentum", "adamw"]),
+    st.booleans(),
+)
 @settings(max_examples=12, deadline=None)
 def test_any_network_steps_as_torch_does(
-    build: Callable[[], Built], pattern: str, dense_stem: bool
+    build: Callable[[], Built], pattern: str, optimizer: str, dense_stem: bool
 ) -> None:
     """Without the Verilog: the reference steps the placed program, the engine times it."""
-    chosen = dataclasses.replace(BDWP, pattern=pattern, dense_stem=dense_stem)
+    chosen = dataclasses.replace(BDWP, pattern=pattern, optimizer=optimizer, dense_stem=dense_stem)
     plan, step, case = prepare(build, "network", chosen, 5, Hyperparameters())
     machine = load_machine("sat-4x4-words")
     ran = run_program(case.program, machine, case.memory, case.tensors)
