@@ -3,29 +3,23 @@
 A schedule says how many bytes a transfer moves; for a machine whose operands lie in words
 (``weft.mapper.words``) this module says which. Nothing else changes: queues, order, tokens, work
 and beats are those of the schedule, and a transfer becomes as many as its addresses need.
-
-Tensors: activations and gradients as [image][row][column][channels] with a border of zeros as wide
-as a reader's window reaches; weights, their gradients and optimizer state as [tap][in][out];
-compressed weights "NAME:ff" and "NAME:bp" as [pass over columns][tap][group][N][columns], each bit
-of their indices as a plane "... planes". Names: "item3" for what the workload's third item makes,
-"input7" for the trace's tensor 7 where no item makes it.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TypeVar, assert_never
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from weft.mapper.emit import tiles_along
 from weft.mapper.fuse import Item
 from weft.mapper.plan import Plan, Planned
 from weft.mapper.schedule import Pick
-from weft.mapper.words import WORD, WORD_BYTES, LayoutError, mask_shape, taps_of
+from weft.mapper.tensors import VECTOR_NAMES, Grid, Ints, Tensors, Weight
+from weft.mapper.words import WORD, WORD_BYTES, LayoutError, mask_shape
 from weft.sim.machine import Machine
 from weft.sim.pattern import Pattern
 from weft.sim.program import (
@@ -44,79 +38,7 @@ from weft.sim.reference.update import adamw_constants
 from weft.sim.timing import ceil_div, transfer_beats
 from weft.sim.workload import MaskWork, Product, Stage, UpdateOp, VectorOp
 
-__all__ = ["Grid", "Hyperparameters", "Placed", "Weight", "place"]
-
-Ints = NDArray[np.int64]
-
-VECTOR_NAMES = {
-    "relu": "relu",
-    "threshold_backward": "gate",
-    "add": "add",
-    "mul": "multiply",
-    "clone": "copy",
-}
-"""What PyTorch's ops are called in the WUVE."""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A tensor of pixels with their channels, inside a border of zeros."""
-
-    images: int
-    height: int
-    width: int
-    channels: int
-    border: int = 0
-
-    @property
-    def pixels(self) -> int:
-        return self.images * self.height * self.width
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """With its border, as it lies in memory."""
-        edge = 2 * self.border
-        return self.images, self.height + edge, self.width + edge, self.channels
-
-    def address(self, image: Ints, row: Ints, column: Ints) -> Ints:
-        """First byte of a pixel, which may lie in the border."""
-        _, height, width, channels = self.shape
-        place = (image * height + row + self.border) * width + column + self.border
-        return place * 2 * channels
-
-    def pixel(self, number: Ints) -> tuple[Ints, Ints, Ints]:
-        """Image, row and column of pixels in order."""
-        line, column = np.divmod(number, self.width)
-        image, row = np.divmod(line, self.height)
-        return image, row, column
-
-    def first_byte(self, number: Ints) -> Ints:
-        """First byte of pixels in order."""
-        return self.address(*self.pixel(number))
-
-
-@dataclass(frozen=True)
-class Weight:
-    """A weight [taps][rows][columns]; ``ff`` and ``bp`` are the patterns of its two layouts."""
-
-    name: str
-    taps: int
-    rows: int
-    columns: int
-    ff: Pattern | None = None
-    bp: Pattern | None = None
-
-    @property
-    def elements(self) -> int:
-        return self.taps * self.rows * self.columns
-
-    def plane_bytes(self, pattern: Pattern) -> int:
-        """Bytes of one plane of a compressed layout."""
-        return self.elements // pattern.m * pattern.n // 8
-
-
-STATES = {"sgd": (), "sgd-momentum": ("momentum",), "adamw": ("first", "second")}
-"""What each optimizer keeps of a weight beside its master copy."""
+__all__ = ["Hyperparameters", "Placed", "place"]
 
 
 @dataclass(frozen=True)
@@ -206,161 +128,12 @@ def _one(tensor: str, buffer: str, size: int, address: int, place: int = 0) -> l
     return [Transfer(((1, size),), buffer, tensor, base=address, offset=place)]
 
 
-@dataclass
-class _Names:
-    """Which tensor each item reads and makes, and how it lies."""
-
-    plan: Plan
-    grids: dict[str, Grid] = field(default_factory=dict[str, Grid])
-    weights: dict[str, Weight] = field(default_factory=dict[str, Weight])
-
-    def __post_init__(self) -> None:
-        self.items = self.plan.workload.items
-        self.forward = {
-            item.name: item
-            for item in self.items
-            if isinstance(item, Product) and item.stage is Stage.FF
-        }
-        self.backward = {
-            item.name: item
-            for item in self.items
-            if isinstance(item, Product) and item.stage is Stage.BP
-        }
-        for position, item in enumerate(self.items):
-            self._add(position, item)
-        self._add_borders()
-
-    @property
-    def states(self) -> tuple[str, ...]:
-        """The optimizer's state tensors."""
-        used = sorted({item.optimizer for item in self.items if isinstance(item, UpdateOp)})
-        if len(used) != 1 or used[0] not in STATES:
-            raise LayoutError(f"optimizer {', '.join(used)}; words hold one of {', '.join(STATES)}")
-        return STATES[used[0]]
-
-    def _add(self, position: int, item: Item) -> None:
-        match item:
-            case Product():
-                self._add_product(position, item)
-            case VectorOp():
-                source = self.operands(item)[0]
-                self.grids[f"item{position}"] = replace(self.grids[source], border=0)
-            case UpdateOp() | MaskWork():
-                pass
-            case _:
-                assert_never(item)
-
-    def _add_product(self, position: int, item: Product) -> None:
-        if item.stage is Stage.WU:
-            self._add_input(self.gradient_of(item), self._output_grid(self.forward[item.name]))
-            return
-        if item.stage is Stage.FF:
-            self._add_input(self.left_of(item), self._input_grid(item))
-            weight = Weight(item.right.parameter, taps_of(item), item.k // taps_of(item), item.n)
-            self.weights.setdefault(item.right.parameter, weight)
-            out = self._output_grid(item)
-        else:
-            self._add_input(self.left_of(item), self._output_grid(self.forward[item.name]))
-            out = self._input_grid(self.forward[item.name])
-        self.grids[f"item{position}"] = out
-        if not item.pattern.is_dense:
-            old = self.weights[item.right.parameter]
-            self.weights[old.name] = (
-                replace(old, ff=item.pattern)
-                if item.stage is Stage.FF
-                else replace(old, bp=item.pattern)
-            )
-
-    def _add_input(self, name: str, grid: Grid) -> None:
-        known = self.grids.setdefault(name, grid)
-        if (known.pixels, known.channels) != (grid.pixels, grid.channels):
-            raise LayoutError(
-                f"{name} is {known.pixels} pixels of {known.channels} channels for one reader and "
-                f"{grid.pixels} of {grid.channels} for another, which words cannot be"
-            )
-
-    def _input_grid(self, item: Product) -> Grid:
-        conv = item.convolution
-        if conv is not None:
-            return Grid(conv.images, *conv.in_size, conv.in_channels)
-        known = self.grids.get(self.left_of(item))
-        plain = Grid(1, 1, item.m, item.k)
-        if known is None or (known.pixels, known.channels) != (plain.pixels, plain.channels):
-            return plain
-        return replace(known, border=0)
-
-    def _output_grid(self, item: Product) -> Grid:
-        conv = item.convolution
-        if conv is not None:
-            return Grid(conv.images, *conv.out_size, conv.out_channels)
-        return replace(self._input_grid(item), channels=item.n)
-
-    def _add_borders(self) -> None:
-        for item in self.items:
-            if not isinstance(item, Product) or item.convolution is None:
-                continue
-            conv = item.convolution
-            reach = tuple(conv.padding)
-            if item.stage is Stage.BP:
-                reach = tuple(k - 1 - p for k, p in zip(conv.kernel, conv.padding, strict=True))
-            name = self.left_of(item)
-            old = self.grids[name]
-            self.grids[name] = replace(old, border=max(old.border, *reach))
-
-    def inputs(self) -> dict[str, str]:
-        """The tensors from outside: the step's one input, and the gradient of its output."""
-        gradients = {
-            self.gradient_of(item) if item.stage is Stage.WU else self.left_of(item)
-            for item in self.items
-            if isinstance(item, Product) and item.stage is not Stage.FF
-        }
-        names = [name for name in self.grids if name.startswith("input")]
-        found = {name: "gradient" if name in gradients else "activation" for name in names}
-        if sorted(found.values()) != ["activation", "gradient"]:
-            raise LayoutError(f"a step has one input and one output; here {found or 'none'}")
-        return found
-
-    def output(self) -> str:
-        """What the last item of the forward pass makes."""
-        forward = [
-            position
-            for position, item in enumerate(self.items)
-            if isinstance(item, Product | VectorOp) and item.stage is Stage.FF
-        ]
-        return f"item{forward[-1]}"
-
-    def left_of(self, item: Product) -> str:
-        """The tensor behind a product's left operand."""
-        if item.stage is Stage.WU:
-            return self.left_of(self.forward[item.name])
-        return f"item{item.inputs[0]}" if item.inputs else f"input{item.left.tensor}"
-
-    def gradient_of(self, item: Product) -> str:
-        """The output gradient of a WU product: what BP of the layer reads, if it has one."""
-        if item.name in self.backward:
-            return self.left_of(self.backward[item.name])
-        activation = self.left_of(item)
-        others = [f"item{i}" for i in item.inputs if f"item{i}" != activation]
-        return others[0] if others else f"input{item.right.tensor}"
-
-    def operands(self, item: VectorOp) -> list[str]:
-        """The tensors that a vector op reads."""
-        count = 2 if item.reads > item.elements else 1
-        if len(item.inputs) != count or item.op.rstrip("_") not in VECTOR_NAMES:
-            known = ", ".join(VECTOR_NAMES)
-            raise LayoutError(
-                f"{item.name}: vector op {item.op!r} of {count} operands has no Verilog; it runs "
-                f"{known}, on what other items make"
-            )
-        return [f"item{i}" for i in item.inputs]
-
-
 class _Placer:
     """The transfers of every segment, operand by operand, in the order in which they run."""
 
     def __init__(self, plan: Plan, rates: Hyperparameters) -> None:
         self.plan, self.rates = plan, rates
-        self.names = _Names(plan)
+        self.tensors = Tensors(plan.workload.items)
         self.machine: Machine = plan.machine
         self.array = plan.machine.array
         self.position = {id(item): place for place, item in enumerate(plan.workload.items)}
@@ -488,8 +261,8 @@ class _Placer:
         """Words of pixels by taps and channels; a row of the array has every ROWS-th pixel."""
         wu = item.stage is Stage.WU
         pixels, words = (depth, own) if wu else (own, range(self._words(item)))
-        name = self.names.left_of(item)
-        grid = self.names.grids[name]
+        name = self.tensors.left_of(item)
+        grid = self.tensors.grids[name]
         rows = self.array.rows
         count = len(words)
         # [pass over rows][word][row] is the order in the bank.
@@ -533,7 +306,7 @@ class _Placer:
 
     def _weights(self, item: Product, passes: range) -> list[Transfer]:
         """A compressed layout's passes, or a dense weight's rows."""
-        weight = self.names.weights[item.right.parameter]
+        weight = self.tensors.weights[item.right.parameter]
         width = self.array.cols * self.array.interleave
         if item.pattern.is_dense:
             depth = weight.taps * weight.rows
@@ -554,8 +327,8 @@ class _Placer:
 
     def _gradient(self, item: Product, passes: range, pixels: range) -> list[Transfer]:
         """Output gradients [pass over columns][pixel][columns]."""
-        name = self.names.gradient_of(item)
-        grid = self.names.grids[name]
+        name = self.tensors.gradient_of(item)
+        grid = self.tensors.grids[name]
         cols = self.array.cols
         turn, pixel = np.divmod(np.arange(len(passes) * len(pixels)), len(pixels))
         address = grid.first_byte(pixel + pixels.start) + 2 * cols * (turn + passes.start)
@@ -572,7 +345,7 @@ class _Placer:
         # Rows leave the array the last one first.
         last = (number // rows * len(passes) + 1) * rows - 1
         place = (last - number % rows) * line
-        address = self.names.grids[name].first_byte(number + own.start) + 2 * width * passes.start
+        address = self.tensors.grids[name].first_byte(number + own.start) + 2 * width * passes.start
         size = 2 * width * len(passes)
         return _Pieces(name, "output", size, address, place, line, rows * line).transfers()
 
@@ -592,7 +365,7 @@ class _Placer:
         self, item: VectorOp, chunks: Sequence[int]
     ) -> dict[tuple[Queue, str], deque[list[Transfer]]]:
         lanes = self.machine.wuve.lanes
-        operands = self.names.operands(item)
+        operands = self.tensors.operands(item)
         own = f"item{self.position[id(item)]}"
         loads: deque[list[Transfer]] = deque()
         stores: deque[list[Transfer]] = deque()
@@ -609,7 +382,7 @@ class _Placer:
 
     def _elements(self, name: str, buffer: str, first: Ints, place: Ints) -> list[Transfer]:
         """Rounds of WUVE, each beginning with element ``first`` of a grid."""
-        grid = self.names.grids[name]
+        grid = self.tensors.grids[name]
         pixel, channel = np.divmod(first, grid.channels)
         address = grid.first_byte(pixel) + 2 * channel
         return _Pieces(name, buffer, 2 * self.machine.wuve.lanes, address, place).transfers()
@@ -626,7 +399,7 @@ class _Placer:
             state = 4 * ceil_div(size, lanes) * lanes
             both = [
                 transfer
-                for place, part in enumerate(("master", *self.names.states))
+                for place, part in enumerate(("master", *self.tensors.states))
                 for transfer in _one(f"{name}:{part}", "vector", 4 * size, 4 * first, place * state)
             ]
             loads.append([*both, *_one(gradient, "vector_half", 2 * size, 2 * first)])
@@ -637,7 +410,7 @@ class _Placer:
         self, item: MaskWork, groups: Sequence[int]
     ) -> dict[tuple[Queue, str], deque[list[Transfer]]]:
         shape = mask_shape(item, self.plan.workload, self.machine)
-        weight, pattern = self.names.weights[item.parameter], item.pattern
+        weight, pattern = self.tensors.weights[item.parameter], item.pattern
         stage = "ff" if item.axis == "k" else "bp"
         slots = shape.rows // pattern.m * pattern.n  # of one unit
         values, plane = 2 * slots * shape.width, slots * shape.width // 8
@@ -675,24 +448,6 @@ class _Placer:
         address = (tap[:, None, None] * weight.rows + row) * weight.columns + group
         return 2 * address.reshape(-1), 2 * pattern.m
 
-    def sizes(self) -> dict[str, int]:
-        """Bytes of every tensor."""
-        names = self.names
-        found = {name: 2 * int(np.prod(grid.shape)) for name, grid in names.grids.items()}
-        for position, item in enumerate(names.items):
-            if isinstance(item, Product) and item.stage is Stage.WU:
-                found[f"item{position}"] = 2 * item.m * item.n
-        for weight in names.weights.values():
-            found[f"{weight.name}:half"] = 2 * weight.elements
-            for part in ("master", *names.states):
-                found[f"{weight.name}:{part}"] = 4 * weight.elements
-            for stage, pattern in (("ff", weight.ff), ("bp", weight.bp)):
-                if pattern is not None:
-                    plane = weight.plane_bytes(pattern)
-                    found[f"{weight.name}:{stage}"] = 16 * plane
-                    found[f"{weight.name}:{stage} planes"] = pattern.index_bits * plane
-        return found
-
 
 Kind = TypeVar("Kind", Vector, Update, Reduce)
 
@@ -728,10 +483,10 @@ def place(plan: Plan, rates: Hyperparameters | None = None) -> Placed:
     segments = tuple(placer.segment(planned) for planned in plan.segments)
     return Placed(
         Program(segments, plan.program.tokens),
-        placer.sizes(),
-        placer.names.grids,
-        placer.names.weights,
-        placer.names.inputs(),
-        placer.names.output(),
-        placer.names.states,
+        placer.tensors.sizes(),
+        placer.tensors.grids,
+        placer.tensors.weights,
+        placer.tensors.inputs(),
+        placer.tensors.output(),
+        placer.tensors.states,
     )

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from weft.emulation import LayerPatterns, Stepped, adamw, emulate_step, kept, sgd_momentum
-from weft.mapper.place import Grid, Hyperparameters, Placed, place
+from weft.mapper.place import Hyperparameters, Placed, place
 from weft.mapper.plan import Plan
+from weft.mapper.tensors import Grid
 from weft.mapper.words import LayoutError, columns_of_pass
 from weft.rtl.cosim import CosimResult, run_and_keep
 from weft.rtl.product import Case
