@@ -230,7 +230,9 @@ class _Emitter:
         if self.fused.passes:
             elements = sizes["m"] * self.problem.m.unit * sizes["n"] * self.problem.n.unit
             work = Vector(
-                elements * len(self.problem.phases) * self.tiling.batch, self.fused.passes, "fused"
+                elements * len(self.problem.phases) * self.tiling.batch,
+                self.fused.passes,
+                fused=True,
             )
             ready = Channel.OUT_FROM_WUVE
             nodes.append(Instruction(Queue.WUVE, work, (Channel.OUT_TO_WUVE,), (ready,)))

@@ -33,12 +33,18 @@ class Group:
 
 @dataclass(frozen=True)
 class VectorCost:
-    """A chain of vector ops as one stream: lane operations per element, elements moved."""
+    """A chain of vector ops as one stream: lane operations per element, elements moved.
+
+    ``rows``, ``channels`` and ``programs`` are those of its head.
+    """
 
     elements: int
     passes: int
     read_bytes: int
     write_bytes: int
+    rows: int = 0
+    channels: bool = False
+    programs: tuple[str, ...] = ()
 
 
 def _consumers(items: Sequence[Item]) -> list[set[int]]:
@@ -106,4 +112,7 @@ def vector_cost(items: Sequence[Item], group: Group) -> VectorCost:
         passes += op.passes
         read += max(0, op.reads - linked) * op.element_bytes
         write += max(0, op.writes - unstored) * op.element_bytes
-    return VectorCost(elements, passes, read, write)
+    head = items[group.head]
+    if not isinstance(head, VectorOp):
+        return VectorCost(elements, passes, read, write)
+    return VectorCost(elements, passes, read, write, head.rows, head.channels, head.programs)

@@ -18,7 +18,7 @@ from weft.mapper.emit import tiles_along
 from weft.mapper.fuse import Item
 from weft.mapper.plan import Plan, Planned
 from weft.mapper.schedule import Pick
-from weft.mapper.tensors import VECTOR_NAMES, Grid, Ints, Tensors, Weight
+from weft.mapper.tensors import Grid, Ints, Tensors, Weight
 from weft.mapper.words import WORD, WORD_BYTES, LayoutError, mask_shape
 from weft.sim.machine import Machine
 from weft.sim.pattern import Pattern
@@ -165,7 +165,7 @@ class _Placer:
                 assert pick is not None
                 moves |= self._product(item, pick)
             case VectorOp():
-                name = VECTOR_NAMES[item.op.rstrip("_")]
+                name = item.op.rstrip("_")
                 works[Queue.WUVE] = deque(
                     replace(work, op=name) for work in _works(planned, Vector)
                 )

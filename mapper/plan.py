@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from weft.mapper.chunks import lane_work
 from weft.mapper.emit import Gate, emit_fence, emit_stream, gate_load, tile_loop
 from weft.mapper.fuse import Group, Item, VectorCost, group_items, vector_cost
 from weft.mapper.overlap import interleave
@@ -24,7 +25,6 @@ from weft.sim.program import (
     Segment,
     Transfer,
     Update,
-    Vector,
 )
 from weft.sim.timing import ceil_div
 from weft.sim.workload import MaskWork, Product, Role, Stage, UpdateOp, VectorOp, Workload
@@ -162,13 +162,15 @@ class _Planner:
             widest = max(cost.read_bytes, cost.write_bytes, 1)
             if self.machine.memory.in_words:
                 widest = max(widest, MASTER_BYTES * cost.elements)
-            chunk = self._chunk(cost.elements, widest, self.machine.buffers.vector_bytes)
+            wuve, bank = self.machine.wuve, self.machine.buffers.vector_bytes
+            fit = max(wuve.lanes, bank * cost.elements // widest)
+            lanes = lane_work(cost, fit, wuve)
             self.bodies[key] = emit_stream(
                 cost.elements,
-                chunk,
+                lanes.chunk,
                 cost.read_bytes,
                 cost.write_bytes,
-                lambda size: Vector(size, cost.passes),
+                lanes.work,
                 Queue.WUVE,
                 Gate(gated),
             )

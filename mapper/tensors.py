@@ -21,18 +21,12 @@ from weft.mapper.words import LayoutError, taps_of
 from weft.sim.pattern import Pattern
 from weft.sim.workload import MaskWork, Product, Stage, UpdateOp, VectorOp
 
-__all__ = ["STATES", "VECTOR_NAMES", "Grid", "Ints", "Tensors", "Weight"]
+__all__ = ["STATES", "VECTOR_OPS", "Grid", "Ints", "Tensors", "Weight"]
 
 Ints = NDArray[np.int64]
 
-VECTOR_NAMES = {
-    "relu": "relu",
-    "threshold_backward": "gate",
-    "add": "add",
-    "mul": "multiply",
-    "clone": "copy",
-}
-"""What PyTorch's ops are called in the WUVE."""
+VECTOR_OPS = ("relu", "threshold_backward", "add", "mul", "clone")
+"""Vector ops that a step in words may have; WUVE runs them by the same names."""
 
 STATES = {"sgd": (), "sgd-momentum": ("momentum",), "adamw": ("first", "second")}
 """What each optimizer keeps of a weight beside its master copy."""
@@ -234,8 +228,8 @@ class Tensors:
     def operands(self, item: VectorOp) -> list[str]:
         """The tensors that a vector op reads."""
         count = 2 if item.reads > item.elements else 1
-        if len(item.inputs) != count or item.op.rstrip("_") not in VECTOR_NAMES:
-            known = ", ".join(VECTOR_NAMES)
+        if len(item.inputs) != count or item.op.rstrip("_") not in VECTOR_OPS:
+            known = ", ".join(VECTOR_OPS)
             raise LayoutError(
                 f"{item.name}: vector op {item.op!r} of {count} operands has no Verilog; it runs "
                 f"{known}, on what other items make"

@@ -296,8 +296,9 @@ class _Costs:
             return np.zeros_like(m)
         unit = self.problem.m.unit * self.problem.n.unit * len(self.problem.phases)
         elements: Any = self.grid.batch * m * n * unit
-        rounds = ceil_div(elements, self.machine.wuve.lanes)
-        return cast("Ints", rounds * self.fused.passes + self.machine.wuve.pipeline_cycles)
+        wuve = self.machine.wuve
+        rounds = ceil_div(ceil_div(elements, wuve.lanes), wuve.slots) * wuve.slots
+        return cast("Ints", rounds * self.fused.passes + wuve.pipeline_cycles)
 
     def vector(self) -> Ints:
         """WUVE cycles of all fused work."""

@@ -41,14 +41,28 @@ Bits of a word; addresses on chip count the words or beats that the unit's port 
              104  24  first source word
              128  24  first slot
     UPDATE    48  24  rounds
-    and       72   8  passes, cycles per round
-    VECTOR    80   1  vector op
-              81   3  which: 0 copy, 1 relu, 2 add, 3 multiply, 6 gate
-              83   1  no momentum; update only
+              72   8  passes, cycles per round
+              83   1  no momentum
               84   4  input bank, output bank (4 bits each)
               92   1  AdamW
               96  32  FP32 weight decay, momentum and learning rate (32 bits each);
                       AdamW: its decay, keep, rate, blend and epsilon
+    VECTOR    48  16  strips, rounds of a slot in a sweep (16 bits each)
+              80   1  always 1
+              81   2  slots are limited in: 0 the last strip, 1 the last step, 2 all
+              84   4  input bank, output bank (4 bits each)
+              93   1  fused: on an output bank of the STCE
+              94   2  log2 of the operands of a round
+              96  24  strides of strips, slots and steps (24 bits each)
+             168   7  slots in use where they are limited
+             175   9  lanes in use in a row's last round
+             184  12  first lane operation
+             196   2  log2 of the words of a row
+             198   1  words go by strips
+             199   1  two words leave per strip
+             200  24  first round of outputs
+
+Lane operations lie in a memory of their own, written as queue 5: bits as vector_unit.v has them.
 
 A transfer of several (count, bytes) runs is one word for each; they follow each other without a
 gap, so their beats add up as the closed form says.
@@ -62,12 +76,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from weft.rtl.matmul import fields
-from weft.rtl.parameters import bank_words
+from weft.rtl.parameters import LANE_OPERATIONS, bank_words
+from weft.sim.lanes import LaneOp, LaneProgram, Over, Source
 from weft.sim.machine import Machine
 from weft.sim.program import Channel, Matmul, Program, Queue, Reduce, Sync, Transfer, Update, Vector
 from weft.sim.reference.bind import Bound, bind
-from weft.sim.reference.update import VECTOR_OPS
+from weft.sim.strips import strips_of
 from weft.sim.timing import UPDATE_PASSES, ceil_div
+from weft.sim.vector_programs import compile_program
 
 __all__ = ["AssembleError", "Assembled", "assemble"]
 
@@ -85,10 +101,11 @@ class AssembleError(ValueError):
 
 @dataclass(frozen=True)
 class Assembled:
-    """Words per queue, END included, and the tokens that each channel starts with."""
+    """Words per queue, END included, the tokens that each channel starts with, lane operations."""
 
     words: tuple[tuple[int, ...], ...]
     tokens: tuple[int, ...]
+    operations: tuple[int, ...] = ()
 
 
 def pack(parts: Mapping[tuple[int, int], int]) -> int:
@@ -117,10 +134,54 @@ def _whole(value: int, unit: int, what: str) -> int:
     return value // unit
 
 
+def _source(place: int, source: Source) -> dict[tuple[int, int], int]:
+    """Fields of operand a, b or c."""
+    return {(12 + 4 * place, 4): source.code, (24 + place, 1): int(source.negate)}
+
+
+def operation_word(op: LaneOp, ends: bool, sweeps: bool, halts: bool) -> int:
+    """The bits of one lane operation, the last of a phase or of its program or not."""
+    return pack(
+        {
+            (0, 3): op.kind,
+            (3, 3): op.function,
+            (6, 3): max(0, op.target),
+            (9, 1): int(op.target >= 0),
+            (10, 2): op.guard,
+            **_source(0, op.a),
+            **_source(1, op.b),
+            **_source(2, op.c),
+            (27, 1): int(op.a.absolute),
+            (28, 4): op.lane_exchange,
+            (32, 3): op.slot_exchange,
+            (35, 1): op.pair,
+            (36, 2): op.word,
+            (38, 2): op.emit,
+            (40, 1): int(op.displaced),
+            (41, 1): int(ends),
+            (42, 1): int(sweeps),
+            (43, 1): int(halts),
+            (44, 32): op.constant,
+        }
+    )
+
+
+def program_words(program: LaneProgram) -> list[int]:
+    """The lane operations of a vector op in order."""
+    last = program.phases[-1]
+    return [
+        operation_word(op, op is phase.ops[-1], phase.sweep, phase is last and op is last.ops[-1])
+        for phase in program.phases
+        for op in phase.ops
+    ]
+
+
 @dataclass(frozen=True)
 class _Assembler:
     machine: Machine
     tensors: Mapping[str, int]
+    operations: list[int]
+    programs: dict[LaneProgram, int]
 
     def words(self, bound: Bound) -> list[int]:
         """The words of one instruction."""
@@ -322,13 +383,56 @@ class _Assembler:
         )
 
     def _vector(self, bound: Bound, work: Vector) -> int:
-        if work.op not in VECTOR_OPS:
-            raise AssembleError(f"vector op {work.op!r} has no Verilog")
-        op = VECTOR_OPS[work.op]
-        rounds = self._rounds(work.elements, 1)
-        return self._lanes(bound, rounds, work.passes) | pack(
-            {(0, 3): VECTOR, (80, 1): 1, (81, 3): op}
+        if not work.op:
+            raise AssembleError("a vector op without a lane program")
+        wuve, array = self.machine.wuve, self.machine.array
+        program = compile_program(work.op, Over(work.over), wuve.lanes, wuve.slots, work.constants)
+        if (program.passes, program.row_passes) != (work.passes, work.row_passes):
+            raise AssembleError(
+                f"{work.op}: {work.passes} passes and {work.row_passes} per row; "
+                f"its program has {program.passes} and {program.row_passes}"
+            )
+        strips = strips_of(work, wuve)
+        words = bank_words(self.machine)
+        held = words["output"] * array.cols // wuve.lanes if work.fused else 2 * words["vector"]
+        if work.window is None and strips.rounds * program.inputs > held:
+            raise AssembleError(
+                f"{work.elements} elements of {work.op} need more than {held} rounds"
+            )
+        return self._banks(bound) | pack(
+            {
+                (0, 3): VECTOR,
+                (48, 16): strips.count,
+                (64, 16): strips.width,
+                (80, 1): 1,
+                (81, 2): strips.limit,
+                (93, 1): int(work.fused),
+                (94, 2): program.inputs.bit_length() - 1,
+                (96, 24): strips.strip_stride,
+                (120, 24): strips.slot_stride,
+                (144, 24): strips.stride,
+                (168, 7): strips.used,
+                (175, 9): strips.tail,
+                (184, 12): self._first_operation(program),
+                (196, 2): max(1, program.words).bit_length() - 1,
+                (198, 1): int(program.by_strip),
+                (199, 1): program.words_out - 1,
+                (200, 24): bound.banks.get("output", 0) * words["output"] * array.cols // wuve.lanes
+                if work.fused
+                else 0,
+            }
         )
+
+    def _first_operation(self, program: LaneProgram) -> int:
+        """Where the program's lane operations begin; they are added when they are new."""
+        if program not in self.programs:
+            self.programs[program] = len(self.operations)
+            self.operations.extend(program_words(program))
+            if len(self.operations) > LANE_OPERATIONS:
+                raise AssembleError(
+                    f"{len(self.operations)} lane operations; WUVE holds {LANE_OPERATIONS}"
+                )
+        return self.programs[program]
 
     def _rounds(self, elements: int, words: int) -> int:
         """Rounds of ``elements``, of which each needs so many words of a vector bank."""
@@ -339,10 +443,11 @@ class _Assembler:
         return rounds
 
     def _lanes(self, bound: Bound, rounds: int, passes: int) -> int:
+        return self._banks(bound) | pack({(48, 24): rounds, (72, 8): passes})
+
+    def _banks(self, bound: Bound) -> int:
         return pack(
             {
-                (48, 24): rounds,
-                (72, 8): passes,
                 (84, 4): bound.banks.get("vector_in", 0),
                 (88, 4): bound.banks.get("vector_out", 0),
             }
@@ -359,11 +464,12 @@ def assemble(program: Program, machine: Machine, tensors: Mapping[str, int]) -> 
     Raises:
         AssembleError: what the Verilog cannot run, with the reason.
     """
-    assembler = _Assembler(machine, tensors)
+    assembler = _Assembler(machine, tensors, [], {})
     words: list[list[int]] = [[] for _ in Queue]
     for bound in bind(program):
         words[bound.instruction.queue] += assembler.words(bound)
     tokens = [0] * len(Channel)
     for channel, count in program.tokens:
         tokens[channel] += count
-    return Assembled(tuple((*stream, END) for stream in words), tuple(tokens))
+    queues = tuple((*stream, END) for stream in words)
+    return Assembled(queues, tuple(tokens), tuple(assembler.operations))

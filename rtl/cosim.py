@@ -274,10 +274,12 @@ def random_case(
     pattern: Pattern,
     dataflow: Dataflow,
     seed: int,
+    fused: str = "",
 ) -> Case:
-    """A random tiling of a product with random operands."""
+    """A random tiling of a product with random operands, and a vector op on its outputs."""
     draw = np.random.default_rng(seed)
     job = random_job(machine, product, pattern, dataflow, draw)
+    job = dataclasses.replace(job, fused=fused)
     m, k, n = product
     left = draw.standard_normal((m, k)).astype(np.float16)
     weights = draw.standard_normal((k, n)).astype(np.float16)

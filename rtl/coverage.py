@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 
 from weft.rtl.product import Case
 from weft.rtl.simulate import Pauses, RtlRun
+from weft.sim.functions import Function
+from weft.sim.lanes import CODES, Emit, Guard, Kind, LaneOp, Over
 from weft.sim.machine import Machine
 from weft.sim.program import (
     Channel,
@@ -28,8 +30,9 @@ from weft.sim.program import (
 from weft.sim.reference.bind import Bound, bind
 from weft.sim.reference.product import shape_of
 from weft.sim.reference.stepper import Span
-from weft.sim.reference.update import VECTOR_OPS
+from weft.sim.strips import strips_of
 from weft.sim.timing import ceil_div, pass_timing
+from weft.sim.vector_programs import compile_program
 
 __all__ = ["BINS", "cover"]
 
@@ -72,8 +75,18 @@ _UNITS = {
         *("many rounds", "N of 1", "N of 2", "N above 2", "M of 4", "M of 8", "M of 16"),
     ),
     "wuve": (
-        *("sgd", "sgd-momentum", "adamw", "one round", "many rounds", "one pass", "many passes"),
-        *(f"vector {op}" for op in VECTOR_OPS),
+        *("sgd", "sgd-momentum", "adamw", "one round", "many rounds"),
+        *(f"rows over {over.name}" for over in Over),
+        *("windows", "fused", "one strip", "many strips", "ragged lanes", "ragged slots"),
+    ),
+    "vector_unit": (
+        *(f"kind {kind.name}" for kind in Kind if kind is not Kind.FUNCTION),
+        *(f"function {function.name}" for function in Function),
+        *(f"source {name}" for name in ("register", *CODES)),
+        *(f"guard {guard.name}" for guard in Guard),
+        *(f"emit {emit.name}" for emit in Emit),
+        *("negated", "absolute", "lanes exchanged", "slots exchanged", "displaced"),
+        *("1 operand", "2 operands", "4 operands", "words by strip", "words by step"),
     ),
 }
 
@@ -122,10 +135,11 @@ def _work_bins(machine: Machine, case: Case, bound: Bound) -> Iterable[str]:
             yield from (f"sore: {name}" for name in _reduce(machine, bound, work))
         case Update() as work:
             yield f"wuve: {work.optimizer}"
-            yield from (f"wuve: {name}" for name in _rounds(machine, work.elements, 2))
+            rounds = "one round" if work.elements <= machine.wuve.lanes else "many rounds"
+            yield f"wuve: {rounds}"
         case Vector() as work:
-            yield f"wuve: vector {work.op}"
-            yield from (f"wuve: {name}" for name in _rounds(machine, work.elements, work.passes))
+            yield from (f"wuve: {name}" for name in _strips(machine, work))
+            yield from (f"vector_unit: {name}" for name in _lane_program(machine, work))
         case Sync():
             if queue is Queue.STORE:
                 yield "store_unit: fence"
@@ -207,6 +221,47 @@ def _reduce(machine: Machine, bound: Bound, work: Reduce) -> Iterator[str]:
     yield f"M of {work.pattern.m}"
 
 
-def _rounds(machine: Machine, elements: int, passes: int) -> Iterator[str]:
-    yield "one round" if elements <= machine.wuve.lanes else "many rounds"
-    yield "one pass" if passes == 1 else "many passes"
+def _strips(machine: Machine, work: Vector) -> Iterator[str]:
+    wuve, strips = machine.wuve, strips_of(work, machine.wuve)
+    yield "windows" if work.window else f"rows over {Over(work.over).name}"
+    if work.fused:
+        yield "fused"
+    yield "one strip" if strips.count == 1 else "many strips"
+    if strips.tail < wuve.lanes:
+        yield "ragged lanes"
+    if strips.used < wuve.slots:
+        yield "ragged slots"
+
+
+def _lane_program(machine: Machine, work: Vector) -> Iterator[str]:
+    wuve = machine.wuve
+    program = compile_program(work.op, Over(work.over), wuve.lanes, wuve.slots, work.constants)
+    yield f"{program.inputs} operand{'s' if program.inputs > 1 else ''}"
+    if program.words:
+        yield "words by strip" if program.by_strip else "words by step"
+    for op in (op for phase in program.phases for op in phase.ops):
+        yield from _lane_op(op)
+
+
+def _lane_op(op: LaneOp) -> Iterator[str]:
+    if op.kind is Kind.FUNCTION:
+        yield f"function {Function(op.function).name}"
+    else:
+        yield f"kind {op.kind.name}"
+    for source in (op.a, op.b, op.c):
+        yield f"source {_SOURCES.get(source.code, 'register')}"
+        if source.negate:
+            yield "negated"
+        if source.absolute:
+            yield "absolute"
+    yield f"guard {op.guard.name}"
+    yield f"emit {op.emit.name}"
+    if op.lane_exchange:
+        yield "lanes exchanged"
+    if op.slot_exchange:
+        yield "slots exchanged"
+    if op.displaced:
+        yield "displaced"
+
+
+_SOURCES = {code: name for name, code in CODES.items()}

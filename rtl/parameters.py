@@ -26,6 +26,9 @@ SORE_LEAST_PIPELINE = 34
 PROGRAM_WORDS = 4096
 """Words of each queue's program memory, unless more are asked for."""
 
+LANE_OPERATIONS = 1024
+"""Lane operations that WUVE holds, of all vector programs together."""
+
 
 class UnsupportedMachineError(ValueError):
     """A machine that the simulator can time but the Verilog cannot be."""
@@ -38,6 +41,11 @@ def _power(value: int) -> bool:
 def _above(value: int) -> int:
     """The next power of two at or above ``value``."""
     return 1 << (value - 1).bit_length()
+
+
+def lane_depth(array: Array) -> int:
+    """Cycles of a lane operation's arithmetic (vector_lane.v)."""
+    return max(array.multiplier_stages + array.adder_stages, 6)
 
 
 def wuve_least_pipeline(array: Array) -> int:
@@ -67,6 +75,7 @@ def _faults(machine: Machine) -> list[str]:
         "memory.write_bytes_per_cycle": write,
         "sore.lanes": machine.sore.lanes,
         "wuve.lanes": machine.wuve.lanes,
+        "wuve.slots": machine.wuve.slots,
     }
     faults = [
         f"{name}: {field} = {value}; the Verilog needs a power of two"
@@ -86,6 +95,7 @@ def _faults(machine: Machine) -> list[str]:
         ("sore.lanes", machine.sore.lanes, 2, 64),
         ("wuve.pipeline_cycles", machine.wuve.pipeline_cycles, wuve_least_pipeline(array), 1 << 20),
         ("wuve.lanes", machine.wuve.lanes, 2, 256),
+        ("wuve.slots", machine.wuve.slots, 2 * lane_depth(array) + 4, 64),
     ]
     faults += [
         f"{name}: {field} = {value}; the Verilog needs {least} to {most}"
@@ -120,7 +130,10 @@ def parameters(machine: Machine, program_words: int = PROGRAM_WORDS) -> dict[str
         "SORE_LANES": machine.sore.lanes,
         "SORE_PIPELINE": machine.sore.pipeline_cycles,
         "MASK_WORDS": words["mask"] * banks,
+        "BANKS": banks,
         "WUVE_LANES": machine.wuve.lanes,
+        "WUVE_SLOTS": machine.wuve.slots,
+        "WUVE_OPERATIONS": LANE_OPERATIONS,
         "WUVE_PIPELINE": machine.wuve.pipeline_cycles,
         "WUVE_ADAMW": int(machine.wuve.adamw),
         "VECTOR_WORDS": words["vector"] * banks,

@@ -41,6 +41,7 @@ from weft.sim.program import (
 from weft.sim.reference.banks import narrow
 from weft.sim.reference.product import Shape, shape_of
 from weft.sim.timing import ceil_div
+from weft.sim.vector_programs import vector_work
 
 __all__ = ["Case", "Job", "Tiles", "make_case", "tile_units"]
 
@@ -58,7 +59,7 @@ class Tiles:
 
 @dataclass(frozen=True)
 class Job:
-    """One product to run: sizes, how, and how it is cut."""
+    """One product to run: sizes, how, how it is cut, and the vector op on its outputs, if any."""
 
     m: int
     k: int
@@ -68,6 +69,7 @@ class Job:
     tiles: Tiles
     wide: bool = False
     loops: bool = True
+    fused: str = ""
 
 
 @dataclass(frozen=True)
@@ -277,10 +279,30 @@ class _Planner:
             Instruction(
                 Queue.STORE,
                 self._transfer(self.output_address, at, loops, work, work.base),
-                (Channel.OUT_FULL,) if index == 0 else (),
+                (self._ready,) if index == 0 else (),
                 (Channel.OUT_FREE,) if index == last else (),
             )
             for index, work in enumerate(works)
+        ]
+
+    @property
+    def _ready(self) -> Channel:
+        return Channel.OUT_FROM_WUVE if self.job.fused else Channel.OUT_FULL
+
+    def finish(self, rows: int, columns: int) -> list[Node]:
+        """The end of an output tile; then the vector op on all words that it fills."""
+        if not self.job.fused:
+            return [Instruction(Queue.STCE, Sync(), (), (Channel.OUT_FULL,))]
+        shape = shape_of(self.matmul(rows, 1, columns, False), self.array)
+        words = (
+            shape.column_passes * shape.vectors
+            if self.stationary
+            else shape.row_passes * shape.column_passes * self.array.rows * self.array.interleave
+        )
+        work = vector_work(self.job.fused, words * self.array.cols, self.machine.wuve, fused=True)
+        return [
+            Instruction(Queue.STCE, Sync(), (), (Channel.OUT_TO_WUVE,)),
+            Instruction(Queue.WUVE, work, (Channel.OUT_TO_WUVE,), (Channel.OUT_FROM_WUVE,)),
         ]
 
     def _parts(self, axis: str, apart: bool) -> list[tuple[int, int, int]]:
@@ -332,7 +354,7 @@ class _Planner:
             return [
                 Instruction(Queue.STCE, Sync(), (Channel.OUT_FREE,)),
                 *self.nest("k", at, loops, True, step),
-                Instruction(Queue.STCE, Sync(), (), (Channel.OUT_FULL,)),
+                *self.finish(rows, columns),
                 *self.stores(at, loops, rows, columns),
             ]
 
@@ -447,6 +469,9 @@ def make_case(
         memory[tensors[tensor] : tensors[tensor] + image.size] = image
     after = memory.copy()
     bits = planner.outputs(left, values, index)
+    if job.fused == "relu":
+        sums = bits.view(np.float32)
+        bits = np.where(sums <= 0, np.float32(0), sums).view(np.uint32)
     rows = bits.view(np.uint8) if job.wide else narrow(bits).view(np.uint8)
     area = after[tensors["output"] :][: job.m * planner.pitch].reshape(job.m, planner.pitch)
     area[:, : rows.shape[1]] = rows
@@ -455,4 +480,5 @@ def make_case(
     program = Program(
         (Segment(name, planner.program()),), tuple((channel, banks) for channel in free)
     )
-    return Case(name, program, memory, tensors, after)
+    known = job.fused in ("", "relu")
+    return Case(name, program, memory, tensors, after if known else None)

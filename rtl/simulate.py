@@ -52,6 +52,10 @@ MODULES = (
     "fp32_divider",
     "fp32_root",
     "adamw_lane",
+    "function_table",
+    "function_unit",
+    "vector_lane",
+    "vector_unit",
     "wuve",
     "token_counters",
     "queue",
@@ -126,7 +130,7 @@ def _write_case(folder: Path, case: Case, code: Assembled, width: int) -> int:
     folder.mkdir()
     lines = [
         f"{queue:01x}{address:05x}{word:064x}"
-        for queue, words in enumerate(code.words)
+        for queue, words in enumerate((*code.words, code.operations))
         for address, word in enumerate(words)
     ]
     (folder / "words.hex").write_text("\n".join(lines))

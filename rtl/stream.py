@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weft.rtl.product import Case
+from weft.sim.lanes import Emit, LaneProgram, Over
 from weft.sim.machine import Machine
 from weft.sim.pattern import Pattern
 from weft.sim.program import (
@@ -29,7 +30,9 @@ from weft.sim.program import (
     Update,
     Vector,
 )
+from weft.sim.strips import strips_of
 from weft.sim.timing import ceil_div
+from weft.sim.vector_programs import compile_program
 
 __all__ = ["Mask", "image_of", "mask_case", "update_case", "vector_case"]
 
@@ -227,37 +230,59 @@ def mask_case(
     return layout.case(name, [Loop(count, tuple(body))], machine)
 
 
+def _results(program: LaneProgram, work: Vector, machine: Machine) -> dict[str, int]:
+    """Bytes of results by the part of WUVE's output bank that one instruction fills."""
+    wuve, strips = machine.wuve, strips_of(work, machine.wuve)
+    emitted = {op.emit for phase in program.phases for op in phase.ops}
+    sizes: dict[str, int] = {}
+    if Emit.HALF in emitted:
+        lines = strips.rounds if work.window is None else strips.count * strips.used
+        sizes["vector_half"] = 2 * wuve.lanes * lines
+    if Emit.ROW in emitted:
+        sizes["vector_half"] = 2 * wuve.lanes * ceil_div(work.rows, wuve.lanes)
+    if Emit.WORD in emitted:
+        sizes["vector"] = 4 * wuve.lanes * strips.count * program.words_out
+    return sizes
+
+
 def vector_case(
-    name: str, machine: Machine, operands: Sequence[NDArray[np.float16]], chunk: int, work: Vector
+    name: str,
+    machine: Machine,
+    operands: Sequence[NDArray[np.float16]],
+    work: Vector,
+    words: NDArray[np.float32] | NDArray[np.float16] | None = None,
+    count: int = 1,
 ) -> Case:
-    """A vector op on one or two tensors of equal size; the tensor after it: "result"."""
-    size, lanes = operands[0].size, machine.wuve.lanes
-    count, rest = divmod(size, chunk)
-    if rest or chunk % lanes:
-        raise ValueError(f"{size} elements are no whole chunks of {chunk}, or those no rounds")
-    pairs = np.stack([operand.reshape(-1, lanes) for operand in operands], axis=1)
+    """``count`` vector ops one after the other, each on its part of tensors of equal size.
+
+    ``words`` are the same for all. The tensors after it: "result" and "words out".
+    """
+    lanes = machine.wuve.lanes
+    program = compile_program(work.op, Over(work.over), lanes, machine.wuve.slots, work.constants)
     layout = _Layout()
-    layout.add("operands", np.ascontiguousarray(pairs).reshape(-1).view(np.uint8))
-    layout.add("result", np.zeros(2 * size, np.uint8))
-    read = 2 * chunk * len(operands)
+    loads: list[Transfer] = []
+    if operands:
+        lines = [operand.reshape(-1, lanes) for operand in operands]
+        lines += [np.zeros_like(lines[0])] * (program.inputs - len(lines))
+        image = np.ascontiguousarray(np.stack(lines, axis=1)).reshape(-1).view(np.uint8)
+        layout.add("operands", image)
+        part, rest = divmod(image.size, count)
+        if rest:
+            raise ValueError(f"{image.size} bytes of operands in {count} parts")
+        loads.append(_move("operands", "vector_half", part, part))
+    if words is not None:
+        layout.add("words", np.ascontiguousarray(words).reshape(-1).view(np.uint8))
+        loads.append(_move("words", "vector", words.size * words.itemsize, 0))
+    stores: list[Transfer] = []
+    for buffer, size in _results(program, work, machine).items():
+        tensor = "result" if buffer == "vector_half" else "words out"
+        layout.add(tensor, np.zeros(size * count, np.uint8))
+        stores.append(_move(tensor, buffer, size, size))
+    takes = (Channel.VIN_FULL,) if loads else ()
+    gives = (Channel.VIN_FREE,) if loads else ()
     body: list[Node] = [
-        Instruction(
-            Queue.LOAD,
-            _move("operands", "vector_half", read, read),
-            (Channel.VIN_FREE,),
-            (Channel.VIN_FULL,),
-        ),
-        Instruction(
-            Queue.WUVE,
-            Vector(chunk, work.passes, work.op),
-            (Channel.VIN_FULL, Channel.VOUT_FREE),
-            (Channel.VIN_FREE, Channel.VOUT_FULL),
-        ),
-        Instruction(
-            Queue.STORE,
-            _move("result", "vector_half", 2 * chunk, 2 * chunk),
-            (Channel.VOUT_FULL,),
-            (Channel.VOUT_FREE,),
-        ),
+        *_chain(Queue.LOAD, loads, Channel.VIN_FREE, Channel.VIN_FULL),
+        Instruction(Queue.WUVE, work, (*takes, Channel.VOUT_FREE), (*gives, Channel.VOUT_FULL)),
+        *_chain(Queue.STORE, stores, Channel.VOUT_FULL, Channel.VOUT_FREE),
     ]
     return layout.case(name, [Loop(count, tuple(body))], machine)

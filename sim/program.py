@@ -40,6 +40,7 @@ __all__ = [
     "Transfer",
     "Update",
     "Vector",
+    "Window",
     "Work",
     "check_program",
     "count_instructions",
@@ -200,12 +201,39 @@ class Update:
 
 
 @dataclass(frozen=True)
+class Window:
+    """Rows that overlap: of pooling, one per output, ``width`` rounds long in each row of a window.
+
+    ``outputs`` in each of ``strips``; strides in rounds, from strip to strip, output to output and
+    within a window.
+    """
+
+    strips: int
+    outputs: int
+    width: int
+    strip_stride: int
+    output_stride: int
+    stride: int
+
+
+@dataclass(frozen=True)
 class Vector:
-    """WUVE: ``passes`` lane operations on each of ``elements``."""
+    """WUVE: ``passes`` lane operations on each of ``elements``, ``row_passes`` on each row of them.
+
+    ``over`` says where the elements of the ``rows`` lie (``weft.sim.lanes.Over``). ``op`` and its
+    ``constants`` name the lane program (``weft.sim.vector_programs``); without an op the
+    instruction has a time but no values. ``fused``: on an output bank of the STCE, in place.
+    """
 
     elements: int
     passes: int
     op: str = ""
+    constants: tuple[float, ...] = ()
+    over: str = ""
+    rows: int = 0
+    row_passes: int = 0
+    fused: bool = False
+    window: Window | None = None
 
 
 @dataclass(frozen=True)
@@ -256,7 +284,7 @@ class Segment:
         match instruction.work:
             case Transfer(buffer=("vector" | "mask")) | Update() | Reduce():
                 return self.shadow
-            case Vector(op=op) if op != "fused":
+            case Vector(fused=False):
                 return self.shadow
             case _:
                 return self.name

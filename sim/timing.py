@@ -21,6 +21,7 @@ from weft.sim.program import (
     Update,
     Vector,
 )
+from weft.sim.strips import vector_cycles
 
 __all__ = [
     "SYNC_CYCLES",
@@ -191,8 +192,7 @@ def duration(instruction: Instruction, machine: Machine) -> Duration:
                 # One more multiplication lies on the way, and the second moment comes a cycle late.
                 cycles += machine.array.multiplier_stages + ROOT_CYCLES + DIVIDE_CYCLES + 1
         case Vector():
-            rounds = ceil_div(work.elements, machine.wuve.lanes)
-            cycles = rounds * work.passes + machine.wuve.pipeline_cycles
+            cycles = vector_cycles(work, machine.wuve) + machine.wuve.pipeline_cycles
         case _:
             cycles = SYNC_CYCLES
             if instruction.queue is Queue.STORE:

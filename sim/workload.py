@@ -136,7 +136,8 @@ class VectorOp:
     ``elements`` is the size of its iteration space; ``passes`` how many lane operations each
     element needs; ``reads`` and ``writes`` the distinct elements moved from and to memory when
     nothing is fused. ``elementwise`` ops can be fused behind the item that makes their first
-    input, which then is not read again.
+    input, which then is not read again. An op on ``rows`` is what the lane ``programs`` do, one
+    after the other (``weft.sim.vector_programs``); of ``channels`` a row's elements lie apart.
     """
 
     name: str
@@ -149,6 +150,9 @@ class VectorOp:
     element_bytes: int = 2
     elementwise: bool = False
     inputs: tuple[int, ...] = ()
+    rows: int = 0
+    channels: bool = False
+    programs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from math import prod
 from weft.mapper.graph import Op, Tensor
 from weft.mapper.lowering.context import Lowering
 from weft.mapper.lowering.registry import lowers
+from weft.mapper.lowering.table import SWEEPS, Sweep
 from weft.sim.workload import Operand, Product, Role, Stage, VectorOp
 
 __all__: list[str] = []
 
-_SOFTMAX_PASSES = 6
-_SOFTMAX_BACKWARD_PASSES = 5
+_SOFTMAX, _SOFTMAX_BACKWARD = SWEEPS["_softmax"], SWEEPS["_softmax_backward_data"]
 
 
 @lowers(
@@ -38,7 +38,7 @@ def _forward(lowering: Lowering, op: Op) -> None:
     first = chain.product(
         name, (sizes.rows, sizes.depth, sizes.columns), left, right, scores, waits
     )
-    softmax = chain.vector(name, "softmax", sizes.scores, _SOFTMAX_PASSES, (first,))
+    softmax = chain.vector(name, "softmax", sizes, _SOFTMAX, (first,))
     chain.product(
         name.replace(":qk", ":pv"),
         (sizes.rows, sizes.columns, sizes.width),
@@ -72,17 +72,15 @@ def _backward(lowering: Lowering, op: Op) -> None:
     incoming = lowering.waits_for((gradient.index, value.index))
 
     again = chain.product(f"{place}:qk", (rows, depth, columns), q, k, scores, saved)
-    softmax = chain.vector(f"{place}:qk", "softmax", sizes.scores, _SOFTMAX_PASSES, (again,))
+    softmax = chain.vector(f"{place}:qk", "softmax", sizes, _SOFTMAX, (again,))
     after = (softmax, *lowering.waits_for((gradient.index,)))
     chain.product(f"{place}:pv_dv", (columns, rows, width), scores, dy, dv, after)
     dp = chain.product(f"{place}:pv_dp", (rows, width, columns), dy, v, ds, incoming)
-    back = chain.vector(
-        f"{place}:qk", "softmax_backward", sizes.scores, _SOFTMAX_BACKWARD_PASSES, (dp, softmax)
-    )
+    back = chain.vector(f"{place}:qk", "softmax_backward", sizes, _SOFTMAX_BACKWARD, (dp, softmax))
     chain.product(f"{place}:qk_dq", (rows, columns, depth), ds, k, dq, (back,))
     chain.product(f"{place}:qk_dk", (columns, rows, depth), ds, q, dk, (back,))
     for extra in extras:
-        chain.vector(f"{place}:bias", "bias_gradient", sizes.scores, 1, (back,), extra)
+        chain.vector(f"{place}:bias", "bias_gradient", sizes, Sweep(1), (back,), extra)
 
 
 @dataclass(frozen=True)
@@ -144,8 +142,8 @@ class _Chain:
         self,
         name: str,
         op: str,
-        elements: int,
-        passes: int,
+        sizes: _Sizes,
+        sweep: Sweep,
         inputs: tuple[int, ...],
         output: Operand | None = None,
     ) -> int:
@@ -154,10 +152,12 @@ class _Chain:
             name=name,
             stage=self.stage,
             op=op,
-            elements=elements,
+            elements=sizes.scores,
             reads=0,
             writes=0 if output is None else output.elements,
-            passes=passes,
+            passes=sweep.passes,
             inputs=inputs,
+            rows=sizes.heads * sizes.rows if sweep.programs else 0,
+            programs=sweep.programs,
         )
         return self.lowering.emit(item, () if output is None else (output.tensor,))

@@ -78,6 +78,9 @@ def _backward(lowering: Lowering, op: Op) -> None:
                 reads=gradient.distinct,
                 writes=makes[2].elements,
                 inputs=lowering.waits_for((gradient.index,)),
+                rows=makes[2].elements,
+                channels=True,
+                programs=("sum",),
             ),
             (makes[2].index,),
         )

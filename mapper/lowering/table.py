@@ -1,7 +1,7 @@
 """Ops of the vector unit: how many lane operations, reads and writes each needs.
 
-A lane operation is one add, multiply, multiply-add, compare, select, conversion, random number
-or elementary function (exp, log, tanh, erf, sigmoid, square root, reciprocal) on one element.
+A lane operation is one of ``weft.sim.lanes.Kind`` on one element; an op has as many as its lane
+program (``weft.sim.vector_programs``), which the Verilog runs.
 Every op reads its distinct input elements once and writes its outputs once, unless its row says
 that a second sweep over the first input is needed (a normalisation whose statistics must be
 complete before it scales). Masks and indices count as elements of the op's width.
@@ -11,6 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from weft.sim.lanes import Over
+from weft.sim.vector_programs import ELEMENTWISE, ROWS, compile_program
+
 __all__ = [
     "BACKWARD_SWEEPS",
     "FREE",
@@ -18,6 +21,7 @@ __all__ = [
     "OVERWRITES",
     "POINTWISE",
     "SWEEPS",
+    "UNBUILT",
     "Sweep",
 ]
 
@@ -35,57 +39,10 @@ FREE = frozenset(
 )
 """Ops that move nothing although their schema does not say that they are views."""
 
-POINTWISE: dict[str, int] = {
-    **dict.fromkeys(
-        _words(
-            """
-    add sub rsub mul neg abs maximum minimum clamp clamp_min clamp_max relu threshold where
-    masked_fill bitwise_and bitwise_or bitwise_not bitwise_xor logical_and logical_or
-    logical_not logical_xor eq ne lt le gt ge isnan isinf sign sgn floor ceil round trunc
-    fill copy _to_copy clone square threshold_backward bernoulli exp log log2 log1p expm1
-    tanh sigmoid erf erfc sqrt rsqrt reciprocal sin cos tan atan atan2 lift_fresh
-    lift_fresh_copy zero normal uniform random exponential native_dropout_backward
-    bitwise_left_shift bitwise_right_shift nan_to_num _conj_physical isfinite signbit triu
-    tril
-    """
-        ),
-        1,
-    ),
-    **dict.fromkeys(
-        _words(
-            """
-    div addcmul remainder fmod floor_divide pow leaky_relu hardtanh hardsigmoid
-    native_dropout lerp mse_loss leaky_relu_backward hardtanh_backward hardsigmoid_backward
-    prelu _prelu_kernel tanh_backward sigmoid_backward logaddexp xlogy heaviside addcdiv
-    rrelu_with_noise polar complex
-    """
-        ),
-        2,
-    ),
-    **dict.fromkeys(
-        _words(
-            """
-    silu elu celu selu softplus hardswish logit mse_loss_backward softplus_backward
-    elu_backward log_sigmoid_forward huber_loss smooth_l1_loss hardswish_backward
-    _prelu_kernel_backward glu mish
-    """
-        ),
-        3,
-    ),
-    **dict.fromkeys(
-        _words(
-            """
-    gelu binary_cross_entropy binary_cross_entropy_with_logits smooth_l1_loss_backward
-    huber_loss_backward log_sigmoid_backward glu_backward binary_cross_entropy_backward
-    logit_backward
-    """
-        ),
-        5,
-    ),
-    "silu_backward": 6,
-    "gelu_backward": 8,
-    "mish_backward": 8,
-}
+UNBUILT = {"atan": 4, "atan2": 6, "polar": 6, "complex": 2}
+"""Lane operations of what has a price but no lane program: the Verilog cannot run it."""
+
+POINTWISE: dict[str, int] = UNBUILT | {name: compile_program(name).passes for name in ELEMENTWISE}
 """Lane operations per element of the output; all of them can be fused behind their producer."""
 
 
@@ -93,57 +50,68 @@ POINTWISE: dict[str, int] = {
 class Sweep:
     """An op that goes over its first input as a whole.
 
-    ``passes`` lane operations per element of the first input, which is read ``sweeps`` times.
+    ``passes`` lane operations per element of the first input, those of its ``programs`` where it
+    has some; the input is read ``sweeps`` times. ``channels``: rows are channels, and a row's
+    elements lie apart.
     """
 
     passes: int
     sweeps: int = 1
+    programs: tuple[str, ...] = ()
+    channels: bool = False
 
+
+def _of(*programs: str, sweeps: int = 1) -> Sweep:
+    formulas = [ROWS[name] for name in programs]
+    made = [
+        compile_program(name, formula.overs[0])
+        for name, formula in zip(programs, formulas, strict=True)
+    ]
+    channels = formulas[0].overs == (Over.SLOTS,)
+    return Sweep(sum(program.passes for program in made), sweeps, programs, channels)
+
+
+_BATCH = _of("batch_sums", "batch_scale", sweeps=2)
+_BATCH_BACKWARD = _of("batch_sums_backward", "batch_scale_backward", sweeps=2)
 
 SWEEPS: dict[str, Sweep] = {
-    # One running value per output element.
+    # One running value per output element; no lane program multiplies up or keeps positions.
     **dict.fromkeys(
-        _words(
-            """
-    sum mean amax amin max min argmax argmin prod any all cumsum cumprod nansum
-    count_nonzero cummax cummin
-    """
-        ),
-        Sweep(1),
+        _words("argmax argmin prod cumsum cumprod nansum count_nonzero cummax cummin"), Sweep(1)
     ),
-    "norm": Sweep(1),
-    "linalg_vector_norm": Sweep(1),
-    "logsumexp": Sweep(4, 2),
+    **{
+        name: _of(name)
+        for name in _words("sum mean amax amin max min any all norm linalg_vector_norm")
+    },
+    "logsumexp": _of("logsumexp", sweeps=2),
     # Sum and sum of squares.
-    "var": Sweep(2),
-    "std": Sweep(2),
-    "var_mean": Sweep(2),
-    "std_mean": Sweep(2),
+    **{name: _of(name) for name in _words("var std var_mean std_mean")},
     # Sum and sum of squares; then scale and shift as one multiply-add.
-    "native_batch_norm": Sweep(3, 2),
-    "_native_batch_norm_legit": Sweep(3, 2),
-    "_native_batch_norm_legit_no_training": Sweep(1),
-    "_batch_norm_with_update": Sweep(3, 2),
-    "native_layer_norm": Sweep(3, 2),
-    "native_group_norm": Sweep(3, 2),
-    "_fused_rms_norm": Sweep(2, 2),
+    "native_batch_norm": _BATCH,
+    "_native_batch_norm_legit": _BATCH,
+    "_native_batch_norm_legit_no_training": _of("batch_scale"),
+    "_batch_norm_with_update": _BATCH,
+    "native_layer_norm": _of("native_layer_norm", sweeps=2),
+    "native_group_norm": _of("native_layer_norm", sweeps=2),
+    "_fused_rms_norm": _of("_fused_rms_norm", sweeps=2),
     # Normalise again, two sums (of the gradient, and of it times the normalised input), then
-    # two multiply-adds; both the gradient and the input are swept twice.
-    "native_batch_norm_backward": Sweep(5, 2),
-    "batch_norm_backward": Sweep(5, 2),
-    "native_layer_norm_backward": Sweep(6, 2),
-    "native_group_norm_backward": Sweep(6, 2),
-    "_fused_rms_norm_backward": Sweep(5, 2),
-    # Square and sum per row, square root, scale by the quotient.
+    # two multiply-adds; both the gradient and the input are swept twice. Weights' gradients are
+    # two more sums.
+    "native_batch_norm_backward": _BATCH_BACKWARD,
+    "batch_norm_backward": _BATCH_BACKWARD,
+    "native_layer_norm_backward": _of("native_layer_norm_backward", "weight_sums", sweeps=2),
+    "native_group_norm_backward": _of("native_layer_norm_backward", "weight_sums", sweeps=2),
+    "_fused_rms_norm_backward": _of("_fused_rms_norm_backward", "weight_sums", sweeps=2),
+    # Square and sum per row, square root, scale by the quotient; no lane program.
     "_weight_norm_interface": Sweep(2, 2),
     "_weight_norm_interface_backward": Sweep(4, 2),
-    # Maximum, subtract, exponential, sum, scale; the row is read for the maximum and again.
-    "_softmax": Sweep(5, 2),
-    "_safe_softmax": Sweep(6, 2),
-    "_log_softmax": Sweep(5, 2),
+    # Maximum; exponentials and their sum; exponentials again, scaled.
+    "_softmax": _of("_softmax", sweeps=2),
+    "_safe_softmax": _of("_safe_softmax", sweeps=2),
+    "_log_softmax": _of("_log_softmax", sweeps=2),
     # Sum of products, then subtract and multiply.
-    "_softmax_backward_data": Sweep(3, 2),
-    "_log_softmax_backward_data": Sweep(4, 2),
+    "_softmax_backward_data": _of("_softmax_backward_data", sweeps=2),
+    "_log_softmax_backward_data": _of("_log_softmax_backward_data", sweeps=2),
 }
 """Reductions and normalisations."""
 

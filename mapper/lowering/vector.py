@@ -8,7 +8,7 @@ from typing import Any
 from weft.mapper.graph import Op, Tensor
 from weft.mapper.lowering.context import Lowering
 from weft.mapper.lowering.registry import lowers
-from weft.mapper.lowering.table import BACKWARD_SWEEPS, MOVES, OVERWRITES, SWEEPS
+from weft.mapper.lowering.table import BACKWARD_SWEEPS, MOVES, OVERWRITES, POINTWISE, SWEEPS
 from weft.sim.workload import Stage, VectorOp
 
 __all__ = ["lower_pointwise"]
@@ -16,6 +16,8 @@ __all__ = ["lower_pointwise"]
 
 def lower_pointwise(lowering: Lowering, op: Op, passes: int) -> None:
     """One sweep over the output, fusable behind the producer of a full-sized input."""
+    if op.name.startswith("pow") and op.arguments[1:2] == (2,):
+        passes = POINTWISE["square"]
     _emit(
         lowering,
         op,
@@ -26,10 +28,31 @@ def lower_pointwise(lowering: Lowering, op: Op, passes: int) -> None:
     )
 
 
+_REDUCTIONS = frozenset(
+    [
+        "sum",
+        "mean",
+        "amax",
+        "amin",
+        "max",
+        "min",
+        "any",
+        "all",
+        "var",
+        "std",
+        "var_mean",
+        "std_mean",
+        "logsumexp",
+    ]
+)
+
+
 @lowers(*SWEEPS)
 def _sweep(lowering: Lowering, op: Op) -> None:
     row = SWEEPS[op.name]
     inputs = _read(lowering, op)
+    source = inputs[0]
+    channels = row.channels or (op.name in _REDUCTIONS and _apart(op, source))
     again = inputs[: 2 if op.name in BACKWARD_SWEEPS else 1]
     _emit(
         lowering,
@@ -37,7 +60,39 @@ def _sweep(lowering: Lowering, op: Op) -> None:
         elements=_largest(inputs[:1]),
         passes=row.passes,
         reads=sum(t.distinct for t in inputs) + (row.sweeps - 1) * sum(t.distinct for t in again),
+        rows=_rows(lowering, op, source, row.channels) if row.programs else 0,
+        channels=channels,
+        programs=row.programs,
     )
+
+
+def _rows(lowering: Lowering, op: Op, source: Tensor, channels: bool) -> int:
+    """How many rows the op sums over: PyTorch's arguments say."""
+    name, given = op.name, op.arguments
+    backward = name in BACKWARD_SWEEPS
+    if channels:
+        return source.shape[1] if len(source.shape) > 1 else 1
+    if "softmax" in name:
+        axis = given[2 if backward else 1]
+        return source.elements // max(1, source.shape[axis] if source.shape else 1)
+    if "group_norm" in name:
+        return given[5] * given[8] if backward else given[3] * given[6]
+    if "layer_norm" in name or "rms_norm" in name:
+        return source.elements // max(1, prod(given[2 if backward else 1]))
+    return lowering.outputs(op)[0].elements
+
+
+def _apart(op: Op, source: Tensor) -> bool:
+    """Whether what is summed lies apart: the last axis stays, or in an image the channels."""
+    axes = op.arguments[1] if len(op.arguments) > 1 else None
+    if isinstance(axes, int) and not isinstance(axes, bool):
+        axes = [axes]
+    if not isinstance(axes, (list, tuple)) or not axes:
+        return False
+    rank = len(source.shape)
+    summed = {int(axis) % rank for axis in axes} if rank else set[int]()
+    image = rank == 4 and 1 not in summed and summed >= {2, 3}
+    return rank - 1 not in summed or image
 
 
 @lowers(*MOVES)
@@ -198,6 +253,9 @@ def _emit(
     passes: int = 1,
     writes: int | None = None,
     elementwise: bool = False,
+    rows: int = 0,
+    channels: bool = False,
+    programs: tuple[str, ...] = (),
 ) -> None:
     stage = op.stage
     if stage is Stage.BP and lowering.makes_only_parameter_gradients(op):
@@ -213,6 +271,9 @@ def _emit(
             passes=passes,
             elementwise=elementwise,
             inputs=lowering.waits_for(_full_sized_first(lowering, op, elements)),
+            rows=rows,
+            channels=channels,
+            programs=programs,
         ),
         op.outputs,
     )

@@ -17,7 +17,10 @@ module cosim_top #(
     parameter SORE_LANES = 8,
     parameter SORE_PIPELINE = 34,
     parameter MASK_WORDS = 256,
+    parameter BANKS = 2,
     parameter WUVE_LANES = 4,
+    parameter WUVE_SLOTS = 16,
+    parameter WUVE_OPERATIONS = 1024,
     parameter WUVE_PIPELINE = 32,
     parameter WUVE_ADAMW = 0,
     parameter VECTOR_WORDS = 1024,
@@ -53,7 +56,7 @@ module cosim_top #(
     reg [2:0]   state;
     localparam [2:0] IDLE = 0, READ = 1, BOOT = 2, PRIME = 3, RUN = 4, SAVE = 5;
 
-    reg [279:0] image[0:5*PROGRAM_WORDS-1];  // {queue, address, word}
+    reg [279:0] image[0:6*PROGRAM_WORDS-1];  // {queue, address, word}
     reg [303:0] tokens[0:0];
     reg [31:0]  at;
     reg [2047:0] folder, name;
@@ -147,7 +150,10 @@ module cosim_top #(
         .SORE_LANES(SORE_LANES),
         .SORE_PIPELINE(SORE_PIPELINE),
         .MASK_WORDS(MASK_WORDS),
+        .BANKS(BANKS),
         .WUVE_LANES(WUVE_LANES),
+        .WUVE_SLOTS(WUVE_SLOTS),
+        .WUVE_OPERATIONS(WUVE_OPERATIONS),
         .WUVE_PIPELINE(WUVE_PIPELINE),
         .WUVE_ADAMW(WUVE_ADAMW),
         .VECTOR_WORDS(VECTOR_WORDS),

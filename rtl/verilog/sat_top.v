@@ -1,8 +1,9 @@
 // sat_top: the accelerator. Five in-order queues with tokens between them, the STCE, SORE and
 // their banks, and one AXI4 read and one AXI4 write port to memory.
 //
-// The host writes the queues' words and the first tokens, then raises `run`; `halted` says that
-// every queue has come to its END and that nothing is under way. Words: rtl/assemble.py.
+// The host writes the queues' words, the lane operations of WUVE (as queue 5) and the first tokens,
+// then raises `run`; `halted` says that every queue has come to its END and that nothing is under
+// way. Words: rtl/assemble.py.
 //
 // Parameters come from a machine file (rtl/parameters.py); *_WORDS count all banks of a buffer.
 module sat_top #(
@@ -19,7 +20,10 @@ module sat_top #(
     parameter SORE_LANES = 8,         // power of two
     parameter SORE_PIPELINE = 34,
     parameter MASK_WORDS = 256,       // of SORE_LANES halves, in and out each
+    parameter BANKS = 2,              // of every buffer
     parameter WUVE_LANES = 4,         // power of two
+    parameter WUVE_SLOTS = 16,        // power of two
+    parameter WUVE_OPERATIONS = 1024, // lane operations of all vector programs, power of two
     parameter WUVE_PIPELINE = 32,
     parameter WUVE_ADAMW = 0,
     parameter VECTOR_WORDS = 1024,    // of WUVE_LANES floats, in and out each
@@ -280,7 +284,11 @@ module sat_top #(
         .read_data(right_data)
     );
 
-    // Store.
+    // Store, and the lines of outputs that WUVE works on.
+    wire                       fused_read, fused_write;
+    wire [               23:0] fused_at, fused_write_at;
+    wire [  32*WUVE_LANES-1:0] fused_line, new_fused_line;
+    reg  [               23:0] fused_base;
     wire                       drain;
     wire [                3:0] drain_buffer;
     wire [               23:0] drain_beat;
@@ -289,7 +297,9 @@ module sat_top #(
 
     output_buffer #(
         .WORDS(OUT_WORDS),
+        .BANKS(BANKS),
         .COLS(COLS),
+        .LANES(WUVE_LANES),
         .BEAT_BYTES(WRITE_BYTES)
     ) outputs (
         .clk(clk),
@@ -298,6 +308,12 @@ module sat_top #(
         .write_data(out_write_data),
         .read_address(out_read_at),
         .read_data(out_read_data),
+        .lane_read(fused_read),
+        .lane_read_address(fused_base + fused_at),
+        .lane_read_data(fused_line),
+        .lane_write(fused_write),
+        .lane_write_address(fused_base + fused_write_at),
+        .lane_write_data(new_fused_line),
         .store_beat(drain_beat),
         .store_narrow(drain_narrow),
         .store_data(out_data)
@@ -468,6 +484,7 @@ module sat_top #(
         if (wuve_start) begin
             vector_in_base <= {20'd0, wuve_head[84+:4]} * VECTOR_BANK[23:0];
             vector_out_base <= {20'd0, wuve_head[88+:4]} * VECTOR_BANK[23:0];
+            fused_base <= wuve_head[200+:24];
         end
 
     unit_control #(.CHANNELS(CHANNELS)) wuve_control (
@@ -485,6 +502,8 @@ module sat_top #(
 
     wuve #(
         .LANES(WUVE_LANES),
+        .SLOTS(WUVE_SLOTS),
+        .OPERATIONS(WUVE_OPERATIONS),
         .PIPELINE_CYCLES(WUVE_PIPELINE),
         .LM(LM),
         .LA(LA),
@@ -495,8 +514,6 @@ module sat_top #(
         .start(wuve_start),
         .rounds(wuve_head[48+:24]),
         .passes(wuve_head[72+:8]),
-        .vector(wuve_head[80]),
-        .op(wuve_head[81+:3]),
         .plain(wuve_head[83]),
         .adamw(wuve_head[92]),
         .decay(wuve_head[96+:32]),
@@ -505,6 +522,30 @@ module sat_top #(
         .blend(wuve_head[192+:32]),
         .epsilon(wuve_head[224+:32]),
         .done(wuve_done),
+        .host_write(host_write && host_queue == 3'd5),
+        .host_address(host_address[$clog2(WUVE_OPERATIONS)-1:0]),
+        .host_operation(host_word[75:0]),
+        .vector(wuve_head[80]),
+        .strips(wuve_head[48+:16]),
+        .width(wuve_head[64+:16]),
+        .limit(wuve_head[81+:2]),
+        .fused(wuve_head[93]),
+        .inputs(wuve_head[94+:2]),
+        .strip_stride(wuve_head[96+:24]),
+        .slot_stride(wuve_head[120+:24]),
+        .stride(wuve_head[144+:24]),
+        .used(wuve_head[168+:7]),
+        .tail(wuve_head[175+:9]),
+        .first(wuve_head[184+:$clog2(WUVE_OPERATIONS)]),
+        .words(wuve_head[196+:2]),
+        .by_strip(wuve_head[198]),
+        .two_out(wuve_head[199]),
+        .fused_read(fused_read),
+        .fused_address(fused_at),
+        .fused_data(fused_line),
+        .fused_write(fused_write),
+        .fused_write_address(fused_write_at),
+        .fused_write_data(new_fused_line),
         .word_address(word_at),
         .word_data(words),
         .half_address(half_at),

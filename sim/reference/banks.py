@@ -24,7 +24,17 @@ from weft.sim.program import Queue, Transfer
 from weft.sim.reference.bind import Bound
 from weft.sim.timing import ceil_div
 
-__all__ = ["INDEX_PLANES", "Bytes", "PlaceError", "Store", "narrow", "pack_planes", "unpack_planes"]
+__all__ = [
+    "INDEX_PLANES",
+    "NAN32",
+    "Bytes",
+    "PlaceError",
+    "Store",
+    "first_random",
+    "narrow",
+    "pack_planes",
+    "unpack_planes",
+]
 
 INDEX_PLANES = 4
 """Bits of an index on chip: enough for M up to 16."""
@@ -46,6 +56,11 @@ def narrow(words: NDArray[np.uint32]) -> NDArray[np.uint16]:
         bits = values.astype(np.float16).view(np.uint16).copy()
     bits[np.isnan(values)] = NAN16
     return bits
+
+
+def first_random(lanes: int) -> NDArray[np.uint32]:
+    """What the random numbers of WUVE's lanes start from (Marsaglia's xorshift, 2003)."""
+    return (np.arange(1, lanes + 1, dtype=np.uint64) * 0x9E3779B9).astype(np.uint32)
 
 
 def pack_planes(index: NDArray[np.int64], planes: int) -> list[Bytes]:
@@ -101,14 +116,16 @@ def bank_group(name: str) -> str:
 
 @dataclass
 class Store:
-    """All bytes of a machine: its memory and its banks."""
+    """All bytes of a machine: its memory, its banks and the state of its random numbers."""
 
     machine: Machine
     memory: Bytes
     tensors: dict[str, int]
     banks: dict[tuple[str, int], Bytes] = field(default_factory=dict[tuple[str, int], Bytes])
+    random: NDArray[np.uint32] = field(init=False)
 
     def __post_init__(self) -> None:
+        self.random = first_random(self.machine.wuve.lanes)
         for name, size in _bank_bytes(self.machine).items():
             for bank in range(self.machine.buffers.banks):
                 self.banks[name, bank] = np.zeros(size, np.uint8)

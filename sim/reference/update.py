@@ -1,10 +1,9 @@
-"""Values of WUVE: optimizer steps and vector ops.
+"""Values of WUVE's optimizer steps.
 
 Banks hold rounds of ``lanes`` elements. For an update ``vector_in`` is the master weights of all
 rounds, then (with momentum) the velocities; ``vector_half_in`` the FP16 gradients. The results lie
-alike in ``vector_out``, with the FP16 copy of the weights in ``vector_half_out``. A vector op reads
-FP16 from ``vector_half_in``, with two operands round by round in pairs, and writes FP16. AdamW has
-the first moments where SGD has velocities, and the second moments behind them.
+alike in ``vector_out``, with the FP16 copy of the weights in ``vector_half_out``. AdamW has the
+first moments where SGD has velocities, and the second moments behind them.
 
 Every operation is rounded to FP32, NaN is canonical:
 d = gradient + decay w; v' = momentum v + d (without momentum v' = d); w' = w - rate v'.
@@ -17,20 +16,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.sim.program import Update, Vector
+from weft.sim.program import Update
 from weft.sim.reference.banks import NAN32, PlaceError, Store, narrow
 from weft.sim.reference.bind import Bound
 from weft.sim.timing import ceil_div
 
-__all__ = ["VECTOR_OPS", "adamw", "adamw_constants", "apply_vector", "sgd", "update"]
+__all__ = ["adamw", "adamw_constants", "sgd", "update"]
 
 STATES = {"sgd": 0, "sgd-momentum": 1, "adamw": 2}
 """State tensors of the optimizers that have values."""
-
-VECTOR_OPS = {"copy": 0, "relu": 1, "add": 2, "multiply": 3, "gate": 6}
-"""Vector ops with values, by their number: a, max(a, 0), a + b, a b, and a where b > 0, else +0."""
-
-TWO_OPERANDS = ("add", "multiply", "gate")
 
 Floats = NDArray[np.float32]
 
@@ -112,34 +106,3 @@ def update(store: Store, bound: Bound, work: Update) -> None:
     for index, values in enumerate(moved[:states]):
         out[count * (index + 1) : count * (index + 2)] = _bits(values)
     store.bank("vector_half_out", bound).view(np.uint16)[:count] = narrow(_bits(weight))
-
-
-def apply_vector(store: Store, bound: Bound, work: Vector) -> None:
-    """One vector op on the half banks.
-
-    Raises:
-        PlaceError: an op without values, or a bank that is too small.
-    """
-    if work.op not in VECTOR_OPS:
-        raise PlaceError(f"vector op {work.op!r} has no values; known: {', '.join(VECTOR_OPS)}")
-    lanes = store.machine.wuve.lanes
-    rounds = ceil_div(work.elements, lanes)
-    operands = 2 if work.op in TWO_OPERANDS else 1
-    halves = store.bank("vector_half_in", bound).view(np.float16)
-    if rounds * lanes * operands > halves.size:
-        raise PlaceError(f"{work.elements} elements do not fit a vector bank")
-    pairs = halves[: rounds * lanes * operands].astype(np.float32).reshape(rounds, operands, lanes)
-    a, b = pairs[:, 0], pairs[:, -1]
-    with np.errstate(all="ignore"):
-        if work.op == "add":
-            result = a + b
-        elif work.op == "multiply":
-            result = a * b
-        elif work.op == "gate":
-            result = np.where(b <= 0, np.float32(0), a)
-        elif work.op == "relu":
-            result = np.where(np.signbit(a) & ~np.isnan(a), np.float32(0), a)
-        else:
-            result = a
-    out = store.bank("vector_half_out", bound).view(np.uint16)
-    out[: rounds * lanes] = narrow(_bits(result.reshape(-1)))

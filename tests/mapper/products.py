@@ -17,7 +17,7 @@ SMALL = Machine(
     Buffers(16384, 16384, 32768, 4096, 4096, 2),
     Memory(32, 16, 40, 20),
     Sore(4, 4),
-    Wuve(8, 12),
+    Wuve(8, 16, 12),
 )
 
 PATTERNS = st.sampled_from([DENSE, Pattern(1, 4), Pattern(2, 4), Pattern(2, 8), Pattern(4, 16)])

@@ -17,18 +17,22 @@ from weft.sim.pattern import Pattern
 from weft.sim.program import Dataflow
 
 PATTERNS = ("dense", "1:4", "2:4", "2:8", "4:8", "1:8", "2:16", "4:16", "3:6")
+FUSED = ("", "relu", "", "gelu", "")
+"""The vector op behind every fifth product of the suite, in turn."""
+
 ARRAYS = ("4x4", "4x8", "8x8")
 
 
 def random_suite(machine: Machine, count: int, largest: int, seed: int) -> list[Case]:
-    """Products of random sizes; every pattern and dataflow in turn."""
+    """Products of random sizes; every pattern and dataflow in turn, of two in five a fused op."""
     draw = np.random.default_rng(seed)
     cases: list[Case] = []
     for index in range(count):
         m, k, n = (int(size) for size in draw.integers(1, largest, 3))
         pattern = Pattern.parse(PATTERNS[index // 2 % len(PATTERNS)])
         dataflow = Dataflow(index % 2)
-        cases.append(random_case(machine, (m, k, n), pattern, dataflow, seed + index))
+        fused = FUSED[index % len(FUSED)]
+        cases.append(random_case(machine, (m, k, n), pattern, dataflow, seed + index, fused))
     return cases
 
 

@@ -10,15 +10,16 @@ from tests.rtl.small_network import small_network
 from tests.rtl.test_cosim import random_pauses, random_suite
 from tests.rtl.test_mutants import suite
 from tests.rtl.test_step_cosim import BDWP
+from tests.rtl.vector_cases import elementwise_cases, pool_cases, row_cases
 from weft.mapper.place import Hyperparameters
 from weft.rtl.cosim import compare
 from weft.rtl.coverage import BINS, cover
 from weft.rtl.product import Case
 from weft.rtl.simulate import IDEAL, simulate
-from weft.rtl.stream import Mask, mask_case, vector_case
+from weft.rtl.stream import Mask, mask_case, update_case
 from weft.sim.machine import load_machine
 from weft.sim.pattern import Pattern
-from weft.sim.program import Vector
+from weft.sim.program import Update
 from weft.step_cosim import prepare
 
 MACHINE = load_machine("sat-4x4")
@@ -27,21 +28,17 @@ MACHINE = load_machine("sat-4x4")
 def streams() -> list[Case]:
     """What neither products nor the planted faults' suite do with SORE and WUVE."""
     draw = np.random.default_rng(9)
-    halves = [draw.standard_normal(4000).astype(np.float16) for _ in range(2)]
-    ops = [("copy", 1, 1), ("relu", 1, 2), ("add", 2, 1), ("multiply", 2, 3), ("gate", 2, 1)]
-    cases = [
-        vector_case(op, MACHINE, halves[:operands], 200, Vector(0, passes, op))
-        for op, operands, passes in ops
-    ]
-    small = [values[:4] for values in halves]
-    cases.append(vector_case("one round", MACHINE, small[:1], 4, Vector(0, 1, "relu")))
+    values = draw.standard_normal(4000).astype(np.float16)
+    cases = [*elementwise_cases(MACHINE), *row_cases(MACHINE, 1), *pool_cases(MACHINE)]
+    few = values[: MACHINE.wuve.lanes]
+    plain = Update(0, "sgd", (0.1, 0.0, 0.0))
+    wide = few.astype(np.float32)
+    cases.append(update_case("one round", MACHINE, wide, wide, few, few.size, plain))
     lanes = MACHINE.sore.lanes
     for n, m in ((1, 16), (2, 8), (4, 8), (2, 4)):
         for across in (0, lanes):
-            values = halves[0][: lanes * m]
-            cases.append(
-                mask_case(f"{n}:{m}", MACHINE, values, lanes * m, Mask(Pattern(n, m), across))
-            )
+            mask = Mask(Pattern(n, m), across)
+            cases.append(mask_case(f"{n}:{m}", MACHINE, values[: lanes * m], lanes * m, mask))
     return cases
 
 

@@ -12,17 +12,18 @@ from hypothesis import Phase, find, settings
 from hypothesis.errors import NoSuchExample
 
 from tests.rtl.test_queue import random_program
+from tests.rtl.vector_cases import elementwise_cases, pool_cases, row_cases
 from tests.sim.programs import TINY, pipelines, programs, step
 from weft.rtl.cosim import compare, random_case
 from weft.rtl.mutants import MUTANTS, plant
 from weft.rtl.product import Case
 from weft.rtl.simulate import IDEAL, Pauses, RtlRun, outcomes
-from weft.rtl.stream import Mask, mask_case, update_case, vector_case
+from weft.rtl.stream import Mask, mask_case, update_case
 from weft.sim import engine as engine_module
 from weft.sim import timing as timing_module
 from weft.sim.machine import load_machine
-from weft.sim.pattern import Pattern
-from weft.sim.program import Dataflow, Instruction, Program, Update, Vector, expand
+from weft.sim.pattern import DENSE, Pattern
+from weft.sim.program import Dataflow, Instruction, Program, Update, expand
 from weft.sim.reference.update import adamw_constants
 
 MACHINE = load_machine("sat-4x4")
@@ -37,11 +38,9 @@ def wild_halves(draw: np.random.Generator, size: int) -> np.ndarray:
     return draw.integers(0, 1 << 16, size, dtype=np.uint16).view(np.float16)
 
 
-def _gated(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Any halves, let through by any halves and by NaN of both signs."""
-    by = values[::-1].copy()
-    by.view(np.uint16)[:8] = [0xFE00, 0x7E00] * 4
-    return values, by
+_VECTOR_OPS = ("maximum", "minimum", "threshold_backward", "where", "log2", "rsqrt", "tanh", "sin",
+               "gelu", "normal", "add", "le")  # fmt: skip
+"""Elementwise programs that together have every kind of lane operation and function."""
 
 
 def suite() -> list[Case]:
@@ -88,8 +87,10 @@ def suite() -> list[Case]:
     cases += [
         mask_case("ties", MACHINE, ties, 256, Mask(Pattern(3, 8))),
         mask_case("across", MACHINE, ties, 256, Mask(Pattern(3, 8), across=16)),
-        vector_case("add", MACHINE, [wild[2], wild[2][::-1].copy()], 192, Vector(0, 1, "add")),
-        vector_case("gate", MACHINE, [*_gated(wild[2])], 192, Vector(0, 1, "gate")),
+        *(case for case in elementwise_cases(MACHINE) if case.name.strip() in _VECTOR_OPS),
+        *row_cases(MACHINE, 1)[::2],
+        *pool_cases(MACHINE)[:1],
+        random_case(MACHINE, (20, 16, 20), DENSE, Dataflow.OS, 3, "gelu"),
     ]
     memory = np.zeros(1 << 16, np.uint8)
     cases += [

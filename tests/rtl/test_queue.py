@@ -22,12 +22,12 @@ from weft.sim.program import (
     Sync,
     Transfer,
     Update,
-    Vector,
     Work,
     check_program,
 )
 from weft.sim.reference.stepper import run_program
 from weft.sim.timing import Duration
+from weft.sim.vector_programs import vector_work
 
 MACHINE = load_machine("sat-4x4")
 MEMORY = 1 << 16
@@ -52,7 +52,8 @@ def random_work(queue: Queue, draw: np.random.Generator) -> Work:
         return Reduce(size % 60 + 1, Pattern(int(draw.integers(1, 4)), 4))
     if draw.integers(2):
         return Update(size % 100 + 1, "sgd-momentum", (0.1, 0.9, 0.0))
-    return Vector(size, int(draw.integers(1, 5)), "copy")
+    op = ("copy", "sqrt", "exponential", "sigmoid")[int(draw.integers(4))]
+    return vector_work(op, size, MACHINE.wuve)
 
 
 def random_program(draw: np.random.Generator, length: int) -> Program:

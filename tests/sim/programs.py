@@ -36,7 +36,7 @@ TINY = Machine(
     Buffers(4096, 4096, 4096, 4096, 4096, 2),
     Memory(4, 4, 7, 3),
     Sore(2, 1),
-    Wuve(2, 3),
+    Wuve(2, 4, 3),
 )
 
 

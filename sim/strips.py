@@ -1,0 +1,108 @@
+"""How a vector instruction is cut into strips of slots: what the sequencer of WUVE counts.
+
+A strip is ``slots`` rounds in flight. Round addresses are strip x ``strip_stride`` + slot x
+``slot_stride`` + step x ``stride``. A slot at or beyond ``used`` has no work: in the last strip, in
+the last step of each strip, or in all, as ``limit`` says. Lanes at or beyond ``tail`` have none in
+a row's last round.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from weft.sim.lanes import LaneError, Over
+from weft.sim.machine import Wuve
+from weft.sim.program import Vector
+
+__all__ = ["Limit", "Strips", "strips_of", "vector_cycles"]
+
+
+class Limit(IntEnum):
+    """Where ``used`` holds, by its number in the Verilog."""
+
+    LAST_STRIP = 0
+    LAST_STEP = 1
+    ALWAYS = 2
+
+
+@dataclass(frozen=True)
+class Strips:
+    """The counts of one vector instruction."""
+
+    count: int
+    width: int
+    used: int
+    limit: Limit
+    tail: int
+    strip_stride: int
+    slot_stride: int
+    stride: int
+    rounds: int
+    """Rounds of operands that lie in the bank."""
+
+
+def _ceil(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+def _last(count: int, size: int) -> int:
+    """What of ``size`` the last of the parts of ``count`` uses."""
+    return (count - 1) % size + 1
+
+
+def strips_of(work: Vector, wuve: Wuve) -> Strips:
+    """How ``work`` runs on ``wuve``.
+
+    Raises:
+        LaneError: elements that are no whole rows.
+    """
+    lanes, slots = wuve.lanes, wuve.slots
+    if work.window is not None:
+        window = work.window
+        if window.outputs > slots:
+            raise LaneError(f"{window.outputs} outputs of a strip; a machine of {slots} slots")
+        rounds = window.strips * window.outputs * window.width
+        return Strips(
+            window.strips,
+            window.width,
+            window.outputs,
+            Limit.ALWAYS,
+            lanes,
+            window.strip_stride,
+            window.output_stride,
+            window.stride,
+            rounds,
+        )
+    if work.over == Over.EACH:
+        rounds = _ceil(work.elements, lanes)
+        used = _last(rounds, slots)
+        count = _ceil(rounds, slots)
+        return Strips(count, 1, used, Limit.LAST_STRIP, lanes, slots, 1, 1, rounds)
+    if work.rows < 1 or work.elements % work.rows:
+        raise LaneError(f"{work.elements} elements in {work.rows} rows")
+    length = work.elements // work.rows
+    if work.over == Over.SLOTS:
+        wide = _ceil(work.rows, lanes)
+        used = _last(length, slots)
+        return Strips(
+            wide, _ceil(length, slots), used, Limit.LAST_STEP, lanes, 1, wide, wide * slots,
+            wide * length,
+        )  # fmt: skip
+    width, tail = _ceil(length, lanes), _last(length, lanes)
+    if work.over == Over.LANES:
+        count, used = _ceil(work.rows, slots), _last(work.rows, slots)
+        return Strips(
+            count, width, used, Limit.LAST_STRIP, tail, width * slots, width, 1, width * work.rows
+        )
+    used = _last(width, slots)
+    return Strips(
+        work.rows, _ceil(width, slots), used, Limit.LAST_STEP, tail, width, 1, slots,
+        width * work.rows,
+    )  # fmt: skip
+
+
+def vector_cycles(work: Vector, wuve: Wuve) -> int:
+    """Cycles in which the sequencer issues lane operations: every slot of every strip its turn."""
+    strips = strips_of(work, wuve)
+    return strips.count * wuve.slots * (work.row_passes + strips.width * work.passes)

@@ -1,0 +1,85 @@
+"""Programs of one vector op each: every lane program, wherever its rows may lie."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from weft.rtl.product import Case
+from weft.rtl.stream import vector_case
+from weft.sim.lanes import Over
+from weft.sim.machine import Machine
+from weft.sim.program import Vector, Window
+from weft.sim.strips import strips_of
+from weft.sim.vector_programs import ELEMENTWISE, PROGRAMS, ROWS, vector_work
+
+Halves = NDArray[np.float16]
+
+
+def halves(seed: int, count: int, wild: bool = False) -> Halves:
+    """Numbers of many sizes, or any bits at all."""
+    draw = np.random.default_rng(seed)
+    if wild:
+        return draw.integers(0, 1 << 16, count, dtype=np.uint16).view(np.float16)
+    return (draw.standard_normal(count) * np.exp2(draw.uniform(-6, 4, count))).astype(np.float16)
+
+
+def case_of(
+    machine: Machine, work: Vector, lines: int, seed: int, *, wild: bool = False, count: int = 1
+) -> Case:
+    """Random operands and words for ``work`` on ``lines`` rounds."""
+    formula, lanes = PROGRAMS[work.op], machine.wuve.lanes
+    operands = [halves(seed + i, lines * lanes * count, wild) for i in range(formula.inputs)]
+    words = None
+    if formula.words:
+        strips = strips_of(work, machine.wuve)
+        rows = strips.count if formula.by_strip else strips.width
+        words = halves(seed + 9, 2 * rows * formula.words * lanes)
+        if formula.by_strip:
+            words = words[: words.size // 2].astype(np.float32)
+    return vector_case(f"{work.op} {work.over}", machine, operands, work, words, count)
+
+
+def row_cases(machine: Machine, seed: int) -> list[Case]:
+    """Every program of rows wherever its rows may lie, with ragged ends."""
+    wuve, cases = machine.wuve, list[Case]()
+    lanes, slots = wuve.lanes, wuve.slots
+    for name, formula in ROWS.items():
+        if name in ("max_pool", "avg_pool"):
+            continue
+        for over in formula.overs:
+            for rows, length in ((slots + 2, lanes + 1), (3, 5 * lanes)):
+                work = vector_work(name, rows * length, wuve, over=over, rows=rows)
+                wide = -(-length // lanes)
+                lines = length * -(-rows // lanes) if over is Over.SLOTS else rows * wide
+                seed += 10
+                cases.append(case_of(machine, work, lines, seed))
+    return cases
+
+
+def pool_cases(machine: Machine) -> list[Case]:
+    """A 3 x 3 window with stride 2 over 13 x 13 pixels."""
+    window = Window(6, 6, 3, 26, 2, 1)
+    elements = 9 * 36 * machine.wuve.lanes
+    return [
+        case_of(
+            machine,
+            vector_work(name, elements, machine.wuve, constants, over=Over.LANES, window=window),
+            169,
+            seed,
+        )
+        for seed, (name, constants) in enumerate(
+            [("max_pool", (3.0, 13.0)), ("avg_pool", (3.0, 13.0, 9.0))]
+        )
+    ]
+
+
+def elementwise_cases(machine: Machine) -> list[Case]:
+    """Every elementwise program: any bits at all in two instructions, and three elements."""
+    wuve, cases = machine.wuve, list[Case]()
+    for seed, name in enumerate(ELEMENTWISE):
+        for wild, elements, count in ((True, 38 * wuve.lanes, 2), (False, 3, 1)):
+            lines = -(-elements // wuve.lanes)
+            work = vector_work(name, elements, wuve)
+            cases.append(case_of(machine, work, lines, 100 * seed, wild=wild, count=count))
+    return cases
