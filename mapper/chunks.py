@@ -11,7 +11,7 @@ from weft.sim.program import Vector
 from weft.sim.strips import vector_cycles
 from weft.sim.vector_programs import ROWS, compile_program
 
-__all__ = ["LaneWork", "lane_work"]
+__all__ = ["LaneWork", "lane_work", "whole_units"]
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,20 @@ def lane_work(cost: VectorCost, fit: int, wuve: Wuve) -> LaneWork:
     """The fastest way to lay the rows of ``cost``; ``fit`` elements fit a bank."""
     each = Vector(cost.elements, cost.passes)
     if not cost.programs or cost.rows < 1 or cost.elements % cost.rows:
-        return LaneWork(each, _whole(fit, cost.elements, wuve.lanes, wuve.lanes * wuve.slots))
+        return LaneWork(each, whole_units(fit, cost.elements, wuve.lanes, wuve.lanes * wuve.slots))
     if cost.channels:
         if cost.rows > fit:
-            return LaneWork(each, _whole(fit, cost.elements, wuve.lanes))
+            return LaneWork(each, whole_units(fit, cost.elements, wuve.lanes))
         whole = _vector(cost, Over.SLOTS, wuve)
-        return LaneWork(whole, _whole(fit, cost.elements, cost.rows, cost.rows * wuve.slots))
+        return LaneWork(whole, whole_units(fit, cost.elements, cost.rows, cost.rows * wuve.slots))
     length = cost.elements // cost.rows
     if length > fit:
         whole = _vector(cost, Over.ALL, wuve)
-        return LaneWork(whole, _whole(fit, cost.elements, wuve.lanes, wuve.lanes * wuve.slots))
+        return LaneWork(whole, whole_units(fit, cost.elements, wuve.lanes, wuve.lanes * wuve.slots))
     overs = (Over.LANES, Over.ALL)
     whole = min((_vector(cost, over, wuve) for over in overs), key=lambda w: vector_cycles(w, wuve))
     unit = length * wuve.slots if whole.over == Over.LANES else length
-    return LaneWork(whole, _whole(fit, cost.elements, length, unit), length)
+    return LaneWork(whole, whole_units(fit, cost.elements, length, unit), length)
 
 
 def _vector(cost: VectorCost, over: Over, wuve: Wuve) -> Vector:
@@ -60,7 +60,7 @@ def _vector(cost: VectorCost, over: Over, wuve: Wuve) -> Vector:
     return Vector(cost.elements, cost.passes, over=over, rows=cost.rows, row_passes=per_row)
 
 
-def _whole(fit: int, elements: int, *units: int) -> int:
+def whole_units(fit: int, elements: int, *units: int) -> int:
     """What fits, in whole units, of the largest that does."""
     for unit in sorted(units, reverse=True):
         if unit <= fit:

@@ -75,10 +75,20 @@ def _updates(lowering: Lowering) -> None:
 
 
 def _assumptions(lowering: Lowering) -> tuple[str, ...]:
-    if not lowering.assumed:
-        return ()
-    names = ", ".join(sorted(lowering.assumed))
-    return (f"one lane operation per element assumed for element-wise ops: {names}",)
+    """What is priced without a lane program that the Verilog could run."""
+    ops = [item for item in lowering.items if isinstance(item, VectorOp)]
+    without = [op for op in ops if not op.programs]
+    notes: list[str] = []
+    if lowering.assumed:
+        names = ", ".join(sorted(lowering.assumed))
+        notes.append(f"one lane operation per element assumed for element-wise ops: {names}")
+    if without:
+        share = sum(op.elements * op.passes for op in without)
+        share /= sum(op.elements * op.passes for op in ops)
+        names = ", ".join(sorted({op.op for op in without}))
+        part = f"{share:.2%}" if share >= 1e-4 else "under 0.01%"
+        notes.append(f"{part} of lane operations are priced without a lane program: {names}")
+    return tuple(notes)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from weft.mapper.chunks import lane_work
+from weft.mapper.chunks import lane_work, whole_units
 from weft.mapper.emit import Gate, emit_fence, emit_stream, gate_load, tile_loop
 from weft.mapper.fuse import Group, Item, VectorCost, group_items, vector_cost
 from weft.mapper.overlap import interleave
@@ -233,10 +233,10 @@ class _Planner:
         return tuple(gate_load(nodes) if gated else nodes)
 
     def _chunk(self, elements: int, widest_bytes: int, bank_bytes: int) -> int:
-        """Elements per chunk: what a bank holds of the widest stream, in whole lane rounds."""
-        lanes = self.machine.wuve.lanes
-        fit = bank_bytes * elements // widest_bytes
-        return min(elements, max(lanes, fit // lanes * lanes))
+        """Elements per chunk: what a bank holds of the widest stream, in whole strips or rounds."""
+        wuve = self.machine.wuve
+        fit = max(wuve.lanes, bank_bytes * elements // widest_bytes)
+        return whole_units(fit, elements, wuve.lanes, wuve.lanes * wuve.slots)
 
 
 def _mask_chunk(pattern: Pattern, elements: int) -> list[Node]:

@@ -144,6 +144,7 @@ def _behind_update(
                 reads=update.elements,
                 writes=update.elements,
                 inputs=(position + len(work),),
+                programs=("mul",),
             )
         )
     return work

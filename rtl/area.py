@@ -286,9 +286,6 @@ def stce_area(array: Array) -> tuple[UnitArea, ...]:
     )
 
 
-_LANE_PARTS = ("wuve_lane", "vector_lane")
-
-
 def _lanes(machine: Machine) -> tuple[UnitArea, ...]:
     """SORE and WUVE: their lanes, and what surrounds them."""
     stages = {"LM": machine.array.multiplier_stages, "LA": machine.array.adder_stages}
@@ -298,8 +295,8 @@ def _lanes(machine: Machine) -> tuple[UnitArea, ...]:
         [
             ("sore", {"LANES": 4}, ("sore_lane",)),
             ("sore", {"LANES": 8}, ("sore_lane",)),
-            ("wuve", {"LANES": 2, **pipeline}, _LANE_PARTS),
-            ("wuve", {"LANES": 4, **pipeline}, _LANE_PARTS),
+            ("wuve", {"LANES": 2, **pipeline}, ("wuve_lane",)),
+            ("wuve", {"LANES": 4, **pipeline}, ("wuve_lane",)),
         ]
     )
     provider = _continued(
@@ -309,8 +306,7 @@ def _lanes(machine: Machine) -> tuple[UnitArea, ...]:
     return (
         UnitArea("SORE lane", machine.sore.lanes, sorters["sore_lane"]),
         UnitArea("SORE data provider", 1, provider),
-        UnitArea("WUVE lane, updates", machine.wuve.lanes, updaters["wuve_lane"]),
-        UnitArea("WUVE lane, vector ops", machine.wuve.lanes, updaters["vector_lane"]),
+        UnitArea("WUVE lane", machine.wuve.lanes, updaters["wuve_lane"]),
         UnitArea("WUVE control", 1, control),
     )
 

@@ -40,15 +40,8 @@ Bits of a word; addresses on chip count the words or beats that the unit's port 
              100   1  source: 0 mask bank, 1 FP16 weights in the vector output bank
              104  24  first source word
              128  24  first slot
-    UPDATE    48  24  rounds
-              72   8  passes, cycles per round
-              83   1  no momentum
-              84   4  input bank, output bank (4 bits each)
-              92   1  AdamW
-              96  32  FP32 weight decay, momentum and learning rate (32 bits each);
-                      AdamW: its decay, keep, rate, blend and epsilon
-    VECTOR    48  16  strips, rounds of a slot in a sweep (16 bits each)
-              80   1  always 1
+    VECTOR    48  16  strips, rounds of a slot in a sweep (16 bits each); updates too
+              80   1  words go by rounds, each kind apart; word 0 leaves as FP16 too
               81   2  slots are limited in: 0 the last strip, 1 the last step, 2 all
               84   4  input bank, output bank (4 bits each)
               93   1  fused: on an output bank of the STCE
@@ -61,8 +54,9 @@ Bits of a word; addresses on chip count the words or beats that the unit's port 
              198   1  words go by strips
              199   1  two words leave per strip
              200  24  first round of outputs
+             224  24  rounds, of words that go by them
 
-Lane operations lie in a memory of their own, written as queue 5: bits as vector_unit.v has them.
+Lane operations lie in a memory of their own, written as queue 5: bits as wuve.v has them.
 
 A transfer of several (count, bytes) runs is one word for each; they follow each other without a
 gap, so their beats add up as the closed form says.
@@ -73,26 +67,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from weft.rtl.matmul import fields
 from weft.rtl.parameters import LANE_OPERATIONS, bank_words
 from weft.sim.lanes import LaneOp, LaneProgram, Over, Source
 from weft.sim.machine import Machine
 from weft.sim.program import Channel, Matmul, Program, Queue, Reduce, Sync, Transfer, Update, Vector
 from weft.sim.reference.bind import Bound, bind
+from weft.sim.reference.update import STATES
 from weft.sim.strips import strips_of
-from weft.sim.timing import UPDATE_PASSES, ceil_div
-from weft.sim.vector_programs import compile_program
+from weft.sim.timing import ceil_div
+from weft.sim.vector_programs import compile_program, vector_work
 
 __all__ = ["AssembleError", "Assembled", "assemble"]
 
-END, SYNC, TRANSFER, MATMUL, REDUCE, UPDATE, VECTOR = range(7)
+END, SYNC, TRANSFER, MATMUL, REDUCE, VECTOR = range(6)
 
 _LOAD_BUFFERS = {"left": 0, "right": 1, "mask": 6, "vector": 7, "vector_half": 8}
 _LOAD_BUFFERS |= {f"right_index{bit}": 2 + bit for bit in range(4)}
 _STORE_BUFFERS = {"output": 0, "vector": 1, "mask": 2, "vector_half": 7}
 _STORE_BUFFERS |= {f"mask_index{bit}": 3 + bit for bit in range(4)}
+
+
+OPERATION_BITS = 76
+"""Of a lane operation."""
 
 
 class AssembleError(ValueError):
@@ -141,7 +138,7 @@ def _source(place: int, source: Source) -> dict[tuple[int, int], int]:
 
 def operation_word(op: LaneOp, ends: bool, sweeps: bool, halts: bool) -> int:
     """The bits of one lane operation, the last of a phase or of its program or not."""
-    return pack(
+    word = pack(
         {
             (0, 3): op.kind,
             (3, 3): op.function,
@@ -164,6 +161,8 @@ def operation_word(op: LaneOp, ends: bool, sweeps: bool, halts: bool) -> int:
             (44, 32): op.constant,
         }
     )
+    assert word < 1 << OPERATION_BITS
+    return word
 
 
 def program_words(program: LaneProgram) -> list[int]:
@@ -346,41 +345,17 @@ class _Assembler:
         )
 
     def _update(self, bound: Bound, work: Update) -> int:
-        if work.optimizer == "adamw":
-            return self._adamw(bound, work)
-        if work.optimizer not in ("sgd", "sgd-momentum"):
+        if work.optimizer not in STATES:
             raise AssembleError(f"optimizer {work.optimizer!r} has no Verilog")
-        if len(work.constants) != 3:
-            raise AssembleError("an update needs learning rate, momentum and weight decay")
-        rate, momentum, decay = (_float_bits(constant) for constant in work.constants)
-        plain = work.optimizer == "sgd"
-        rounds = self._rounds(work.elements, 1 if plain else 2)
-        return self._lanes(bound, rounds, UPDATE_PASSES[work.optimizer]) | pack(
-            {
-                (0, 3): UPDATE,
-                (83, 1): int(plain),
-                (96, 32): decay,
-                (128, 32): momentum,
-                (160, 32): rate,
-            }
-        )
-
-    def _adamw(self, bound: Bound, work: Update) -> int:
-        if not self.machine.wuve.adamw:
-            raise AssembleError(f"{self.machine.name}: wuve.adamw = false; AdamW needs it")
-        if len(work.constants) != 5:
-            raise AssembleError("AdamW needs decay, keep, rate, blend and epsilon")
-        rounds = self._rounds(work.elements, 3)
-        return self._lanes(bound, rounds, UPDATE_PASSES["adamw"]) | pack(
-            {
-                (0, 3): UPDATE,
-                (92, 1): 1,
-                **{
-                    (96 + 32 * place, 32): _float_bits(constant)
-                    for place, constant in enumerate(work.constants)
-                },
-            }
-        )
+        if len(work.constants) != (5 if work.optimizer == "adamw" else 3):
+            raise AssembleError(f"an update by {work.optimizer} needs all its constants")
+        wuve, held = self.machine.wuve, bank_words(self.machine)["vector"]
+        rounds = ceil_div(work.elements, wuve.lanes)
+        needed = rounds * (1 + STATES[work.optimizer])
+        if needed > held:
+            raise AssembleError(f"{work.elements} elements need {needed} of {held} vector words")
+        step = vector_work(work.optimizer, work.elements, wuve, work.constants)
+        return self._vector(bound, step) | pack({(224, 24): rounds})
 
     def _vector(self, bound: Bound, work: Vector) -> int:
         if not work.op:
@@ -404,7 +379,7 @@ class _Assembler:
                 (0, 3): VECTOR,
                 (48, 16): strips.count,
                 (64, 16): strips.width,
-                (80, 1): 1,
+                (80, 1): int(program.planar),
                 (81, 2): strips.limit,
                 (93, 1): int(work.fused),
                 (94, 2): program.inputs.bit_length() - 1,
@@ -414,9 +389,9 @@ class _Assembler:
                 (168, 7): strips.used,
                 (175, 9): strips.tail,
                 (184, 12): self._first_operation(program),
-                (196, 2): max(1, program.words).bit_length() - 1,
+                (196, 2): 0 if program.planar else max(1, program.words).bit_length() - 1,
                 (198, 1): int(program.by_strip),
-                (199, 1): program.words_out - 1,
+                (199, 1): 0 if program.planar else program.words_out - 1,
                 (200, 24): bound.banks.get("output", 0) * words["output"] * array.cols // wuve.lanes
                 if work.fused
                 else 0,
@@ -434,17 +409,6 @@ class _Assembler:
                 )
         return self.programs[program]
 
-    def _rounds(self, elements: int, words: int) -> int:
-        """Rounds of ``elements``, of which each needs so many words of a vector bank."""
-        rounds = ceil_div(elements, self.machine.wuve.lanes)
-        held = bank_words(self.machine)["vector"]
-        if rounds * words > held:
-            raise AssembleError(f"{elements} elements need {rounds * words} of {held} vector words")
-        return rounds
-
-    def _lanes(self, bound: Bound, rounds: int, passes: int) -> int:
-        return self._banks(bound) | pack({(48, 24): rounds, (72, 8): passes})
-
     def _banks(self, bound: Bound) -> int:
         return pack(
             {
@@ -452,10 +416,6 @@ class _Assembler:
                 (88, 4): bound.banks.get("vector_out", 0),
             }
         )
-
-
-def _float_bits(value: float) -> int:
-    return int(np.array(value, np.float32).view(np.uint32))
 
 
 def assemble(program: Program, machine: Machine, tensors: Mapping[str, int]) -> Assembled:

@@ -9,8 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from weft.rtl.assemble import OPERATION_BITS
 from weft.rtl.build import VERILOG
+from weft.rtl.parameters import lane_depth
 from weft.rtl.structure import Module, elaborate
+from weft.sim.functions import SEGMENTS, WIDTHS, Function
+from weft.sim.lanes import REGISTERS
 from weft.sim.machine import Array
 from weft.sim.pattern import MAX_M, Pattern
 from weft.sim.program import Channel, Queue
@@ -106,6 +110,8 @@ def unit_assumptions(folder: Path = VERILOG) -> tuple[Assumption, ...]:
     """What Programs rest on: queues, token channels, and the sorter's reach."""
     top = elaborate("sat_top", folder=folder)
     lane = elaborate("sore_lane", folder=folder)
+    update, engine = elaborate("wuve_lane", folder=folder), elaborate("wuve", folder=folder)
+    table = elaborate("function_table", folder=folder)
     return (
         Assumption("queues", len(Queue), top.instances("queue")),
         Assumption("token channels", len(Channel), top.at("tokens").ports["available"]),
@@ -113,6 +119,22 @@ def unit_assumptions(folder: Path = VERILOG) -> tuple[Assumption, ...]:
         Assumption("largest N of SORE", MAX_M - 1, lane.parameters["KEEP_MAX"]),
         Assumption("bits of SORE's elements", _HALF_BITS, lane.ports["value"]),
         Assumption("bits of SORE's index", Pattern(1, MAX_M).index_bits, lane.ports["out_index"]),
+        Assumption("WUVE lanes", top.parameters["WUVE_LANES"], top.instances("wuve_lane")),
+        Assumption(
+            "registers of a lane's slot",
+            REGISTERS,
+            update.own.array_bits // (update.parameters["SLOTS"] * _FLOAT_BITS),
+        ),
+        Assumption(
+            "cycles of a lane operation",
+            lane_depth(Array(1, 1, 1, update.parameters["LM"], update.parameters["LA"])),
+            _delay(update.at("chosen_line"), _FLOAT_BITS),
+        ),
+        Assumption("bits of a lane operation", OPERATION_BITS, engine.ports["host_operation"]),
+        Assumption("bits of a segment's coefficients", sum(WIDTHS), table.ports["row"]),
+        Assumption(
+            "elementary functions", len(Function), 2 ** table.ports["address"] // SEGMENTS - 1
+        ),
     )
 
 

@@ -135,7 +135,6 @@ def parameters(machine: Machine, program_words: int = PROGRAM_WORDS) -> dict[str
         "WUVE_SLOTS": machine.wuve.slots,
         "WUVE_OPERATIONS": LANE_OPERATIONS,
         "WUVE_PIPELINE": machine.wuve.pipeline_cycles,
-        "WUVE_ADAMW": int(machine.wuve.adamw),
         "VECTOR_WORDS": words["vector"] * banks,
         "VECTOR_BANK": words["vector"],
         "LOADS_IN_FLIGHT": _above(memory.read_latency_cycles + 8),

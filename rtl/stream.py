@@ -7,6 +7,7 @@ slot; their index planes likewise, one plane after the other.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -233,10 +234,11 @@ def mask_case(
 def _results(program: LaneProgram, work: Vector, machine: Machine) -> dict[str, int]:
     """Bytes of results by the part of WUVE's output bank that one instruction fills."""
     wuve, strips = machine.wuve, strips_of(work, machine.wuve)
-    emitted = {op.emit for phase in program.phases for op in phase.ops}
+    emitted = Counter(op.emit for phase in program.phases for op in phase.ops)
     sizes: dict[str, int] = {}
     if Emit.HALF in emitted:
-        lines = strips.rounds if work.window is None else strips.count * strips.used
+        outputs = strips.count * strips.used * emitted[Emit.HALF]
+        lines = strips.rounds if work.window is None else outputs
         sizes["vector_half"] = 2 * wuve.lanes * lines
     if Emit.ROW in emitted:
         sizes["vector_half"] = 2 * wuve.lanes * ceil_div(work.rows, wuve.lanes)

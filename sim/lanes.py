@@ -79,7 +79,7 @@ class Emit(IntEnum):
 
     NOWHERE = 0
     HALF = 1  # rounded to FP16, in the place of the round
-    WORD = 2  # FP32, from slot 0, in the strip's place
+    WORD = 2  # FP32: from slot 0 in the strip's place, or planar from every round
     ROW = 3  # rounded to FP16, one element per row, packed
 
 
@@ -136,13 +136,18 @@ class Phase:
 
 @dataclass(frozen=True)
 class LaneProgram:
-    """Phases in order. A round has ``inputs`` FP16 operands (1, 2 or 4), a row ``words``."""
+    """Phases in order. A round has ``inputs`` FP16 operands (1, 2 or 4), a row ``words``.
+
+    Words go by the rounds of a row, by strips, or, ``planar``, by all rounds, each kind apart; they
+    leave as they came, word 0 with a copy in FP16.
+    """
 
     name: str
     phases: tuple[Phase, ...]
     inputs: int
     words: int = 0
     by_strip: bool = False
+    planar: bool = False
 
     @property
     def passes(self) -> int:
@@ -275,9 +280,11 @@ class Kernel:
         """1 where a = b."""
         return self._do(Kind.EQUAL, a, b, -0.0)
 
-    def pick(self, a: Value, above: Value | float, below: Value | float) -> Value:
+    def pick(
+        self, a: Value, above: Value | float, below: Value | float, into: Value | None = None
+    ) -> Value:
         """``below`` where a <= 0, else ``above``."""
-        return self._do(Kind.PICK, a, above, below)
+        return self._do(Kind.PICK, a, above, below, into)
 
     def function(self, which: Function, a: Value) -> Value:
         """An elementary function."""
@@ -338,7 +345,7 @@ class Kernel:
         self._last.emit, self._last.word = where, word
 
     def program(
-        self, name: str, inputs: int, words: int = 0, by_strip: bool = False
+        self, name: str, inputs: int, words: int = 0, by_strip: bool = False, planar: bool = False
     ) -> LaneProgram:
         """What was taken down.
 
@@ -352,7 +359,7 @@ class Kernel:
             for sweep, ops in phases
         )
         width = {0: 1, 1: 1, 2: 2, 3: 4, 4: 4}[inputs]
-        return LaneProgram(name, done, width, words, by_strip)
+        return LaneProgram(name, done, width, words, by_strip, planar)
 
     @property
     def _last(self) -> _Op:

@@ -98,14 +98,12 @@ class Sore:
 class Wuve:
     """The vector engine: FP32 lanes, one lane operation per cycle each.
 
-    A vector op keeps ``slots`` rounds of the lanes in flight. ``adamw``: the Verilog's lanes have a
-    root and a divider. AdamW is priced without them too.
+    A lane program keeps ``slots`` rounds of the lanes in flight.
     """
 
     lanes: int
     slots: int
     pipeline_cycles: int
-    adamw: bool = False
 
 
 @dataclass(frozen=True)
@@ -185,7 +183,6 @@ class _WuveFile(_Strict):
     lanes: int = Field(ge=1, le=4096)
     slots: int = Field(ge=1, le=64)
     pipeline_cycles: int = Field(ge=0, le=1024)
-    adamw: bool = False
 
 
 class _MachineFile(_Strict):

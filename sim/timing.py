@@ -22,6 +22,7 @@ from weft.sim.program import (
     Vector,
 )
 from weft.sim.strips import vector_cycles
+from weft.sim.vector_programs import OPTIMIZERS, compile_program
 
 __all__ = [
     "SYNC_CYCLES",
@@ -40,11 +41,8 @@ __all__ = [
 
 SYNC_CYCLES = 1
 
-UPDATE_PASSES = {"sgd": 2, "sgd-momentum": 4, "adam": 12, "adamw": 14}
-"""Lane operations per weight: multiplies, adds, and for Adam a root and a division of 2 each."""
-
-ROOT_CYCLES = DIVIDE_CYCLES = 16
-"""Latency of a square root and of a division (rtl/verilog/fp32_root.v, fp32_divider.v)."""
+UPDATE_PASSES = {name: compile_program(name).passes for name in OPTIMIZERS}
+"""Lane operations per weight of every optimizer."""
 
 
 def larger(a: int, b: int) -> int:
@@ -186,11 +184,8 @@ def duration(instruction: Instruction, machine: Machine) -> Duration:
             rounds = ceil_div(work.groups, machine.sore.lanes)
             cycles = rounds * work.pattern.m + machine.sore.pipeline_cycles
         case Update():
-            rounds = ceil_div(work.elements, machine.wuve.lanes)
-            cycles = rounds * UPDATE_PASSES[work.optimizer] + machine.wuve.pipeline_cycles
-            if work.optimizer in ("adam", "adamw"):
-                # One more multiplication lies on the way, and the second moment comes a cycle late.
-                cycles += machine.array.multiplier_stages + ROOT_CYCLES + DIVIDE_CYCLES + 1
+            step = Vector(work.elements, UPDATE_PASSES[work.optimizer])
+            cycles = vector_cycles(step, machine.wuve) + machine.wuve.pipeline_cycles
         case Vector():
             cycles = vector_cycles(work, machine.wuve) + machine.wuve.pipeline_cycles
         case _:

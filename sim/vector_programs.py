@@ -13,12 +13,22 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from weft.sim.functions import Function
 from weft.sim.lanes import Emit, Kernel, LaneError, LaneProgram, Over, Value
 from weft.sim.machine import Wuve
 from weft.sim.program import Vector, Window
 
-__all__ = ["ELEMENTWISE", "PROGRAMS", "ROWS", "Formula", "compile_program", "vector_work"]
+__all__ = [
+    "ELEMENTWISE",
+    "OPTIMIZERS",
+    "PROGRAMS",
+    "ROWS",
+    "Formula",
+    "compile_program",
+    "vector_work",
+]
 
 LOG2_E = math.log2(math.e)
 LN_2 = math.log(2)
@@ -38,6 +48,7 @@ class Formula:
     overs: tuple[Over, ...] = (Over.EACH,)
     words: int = 0
     by_strip: bool = False
+    planar: bool = False
 
 
 def _exp(k: Kernel, x: Value, scale: float = 1.0) -> Value:
@@ -645,6 +656,35 @@ def _average_pool(k: Kernel, rows: float = 1, pitch: float = 0, count: float = 1
     k.emit(_window(k, 0.0, int(rows), int(pitch), False) * (1 / count))
 
 
+def _max_pool_places(k: Kernel, rows: float = 1, pitch: float = 0) -> None:
+    """The largest of a window and its place there, the first of equal ones; NaN has no place."""
+    held, best, place = k.copy(-math.inf), k.copy(0.0), k.copy(0.0)
+    for row in range(int(rows)):
+        with k.sweep():
+            larger = k.less(held, k.input(0))
+            k.displace(row * int(pitch))
+            k.pick(larger, place, best, best)
+            k.max(k.input(0), held, held)
+            k.displace(row * int(pitch))
+            k.mad(place, 1.0, 1.0, place)
+    k.emit(held)
+    k.emit(best)
+
+
+def _max_pool_backward(k: Kernel, *windows: float) -> None:
+    """The gradient of a pixel that lies in some windows, of g and the places of their largest.
+
+    ``windows``: of each how many rounds on it lies, and the pixel's own place in it.
+    """
+    held = k.copy(0.0)
+    for ahead, place in zip(windows[::2], windows[1::2], strict=True):
+        here = k.copy(k.input(1))
+        k.displace(int(ahead))
+        held = k.mad(k.equal(here, place), k.input(0), held)
+        k.displace(int(ahead))
+    k.emit(held)
+
+
 _ACROSS = (Over.LANES,)
 _ANY = (Over.LANES, Over.SLOTS, Over.ALL)
 
@@ -672,10 +712,71 @@ ROWS: dict[str, Formula] = {
     "weight_sums": Formula(_weight_sums, 2, (Over.SLOTS,), 2, True),
     "max_pool": Formula(_max_pool, 1, _ACROSS),
     "avg_pool": Formula(_average_pool, 1, _ACROSS),
+    "max_pool_places": Formula(_max_pool_places, 1, _ACROSS),
+    "max_pool_backward": Formula(_max_pool_backward, 2, _ACROSS),
 }
 """Reductions, normalisations, softmax and pooling, and how their rows may lie."""
 
-PROGRAMS = ELEMENTWISE | ROWS
+
+# Optimizer steps: the word 0 is the master weight, those after it the state; input 0 the gradient.
+
+
+def _sgd(k: Kernel, rate: float = 0.1, momentum: float = 0.0, decay: float = 0.0) -> None:
+    """d = g + decay w; w' = w - rate d, in the order of torch's SGD; no momentum."""
+    del momentum
+    weight = k.word(0)
+    step = k.mad(weight, decay, k.input(0))
+    k.emit(k.mad(step, -rate, weight), Emit.WORD, 0)
+
+
+def _sgd_momentum(k: Kernel, rate: float = 0.1, momentum: float = 0.9, decay: float = 0.0) -> None:
+    """d = g + decay w; v' = momentum v + d; w' = w - rate v'."""
+    weight = k.word(0)
+    step = k.mad(weight, decay, k.input(0))
+    moved = k.mad(k.word(1), momentum, step)
+    k.emit(moved, Emit.WORD, 1)
+    k.emit(k.mad(moved, -rate, weight), Emit.WORD, 0)
+
+
+def _moment_step(k: Kernel, gradient: Value, keep: float, blend: float, epsilon: float) -> Value:
+    """m' = m + blend (g - m); v' = keep v + (1 - keep) g^2; m' / (sqrt(v') + epsilon)."""
+    lose = float(np.float32(1) - np.float32(keep))
+    first = k.mad(gradient - k.word(1), blend, k.word(1))
+    k.emit(first, Emit.WORD, 1)
+    second = k.mad(k.word(2), keep, (gradient * gradient) * lose)
+    k.emit(second, Emit.WORD, 2)
+    return first * _reciprocal(k, _sqrt(k, second) + epsilon)
+
+
+def _adam(
+    k: Kernel, decay: float = 0.01, keep: float = 0.999, rate: float = 1e-3, blend: float = 0.1,
+    epsilon: float = 1e-8,
+) -> None:  # fmt: skip
+    """g' = g + decay w; w' = w - rate step, the bias corrections in rate and epsilon."""
+    weight = k.word(0)
+    gradient = k.mad(weight, decay, k.input(0))
+    step = _moment_step(k, gradient, keep, blend, epsilon)
+    k.emit(k.mad(step, -rate, weight), Emit.WORD, 0)
+
+
+def _adamw(
+    k: Kernel, decay: float = 0.99, keep: float = 0.999, rate: float = 1e-3, blend: float = 0.1,
+    epsilon: float = 1e-8,
+) -> None:  # fmt: skip
+    """w' = decay w - rate step, the bias corrections in rate and epsilon."""
+    step = _moment_step(k, k.input(0), keep, blend, epsilon)
+    k.emit(k.mad(step, -rate, k.word(0) * decay), Emit.WORD, 0)
+
+
+OPTIMIZERS = {
+    "sgd": Formula(_sgd, 1, words=1, planar=True),
+    "sgd-momentum": Formula(_sgd_momentum, 1, words=2, planar=True),
+    "adam": Formula(_adam, 1, words=3, planar=True),
+    "adamw": Formula(_adamw, 1, words=3, planar=True),
+}
+"""Optimizer steps; their constants are those of ``weft.sim.program.Update``."""
+
+PROGRAMS = ELEMENTWISE | ROWS | OPTIMIZERS
 
 
 @functools.cache
@@ -699,7 +800,7 @@ def compile_program(
         raise LaneError(f"{name}: rows over {str(over)!r}; allowed: {allowed}")
     kernel = Kernel(lanes, slots, over)
     formula.build(kernel, *constants)
-    return kernel.program(name, formula.inputs, formula.words, formula.by_strip)
+    return kernel.program(name, formula.inputs, formula.words, formula.by_strip, formula.planar)
 
 
 def vector_work(

@@ -150,6 +150,7 @@ class Lowering:
                 reads=output.elements + bias.distinct,
                 writes=output.elements,
                 elementwise=True,
+                programs=("add",),
                 inputs=(product, *self.waits_for((bias.index,))),
             ),
             op.outputs,

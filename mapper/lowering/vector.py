@@ -9,6 +9,8 @@ from weft.mapper.graph import Op, Tensor
 from weft.mapper.lowering.context import Lowering
 from weft.mapper.lowering.registry import lowers
 from weft.mapper.lowering.table import BACKWARD_SWEEPS, MOVES, OVERWRITES, POINTWISE, SWEEPS
+from weft.sim.lanes import Over
+from weft.sim.vector_programs import ELEMENTWISE, compile_program
 from weft.sim.workload import Stage, VectorOp
 
 __all__ = ["lower_pointwise"]
@@ -25,6 +27,7 @@ def lower_pointwise(lowering: Lowering, op: Op, passes: int) -> None:
         passes=passes,
         reads=sum(tensor.distinct for tensor in _read(lowering, op)),
         elementwise=True,
+        programs=tuple(name for name in (op.name, op.name.rstrip("_")) if name in ELEMENTWISE)[:1],
     )
 
 
@@ -102,13 +105,17 @@ def _move(lowering: Lowering, op: Op) -> None:
         op,
         elements=_written(lowering, op),
         reads=sum(tensor.distinct for tensor in _read(lowering, op)),
+        programs=("copy",),
     )
 
 
 @lowers("embedding", "index_select", "index", "gather", "take", "take_along_dim",
         "_unsafe_index", "masked_select")  # fmt: skip
 def _gather(lowering: Lowering, op: Op) -> None:
-    """As many elements of the table as there are in the output, and the indices."""
+    """As many elements of the table as there are in the output, and the indices.
+
+    Loads have no addresses that the data decide, so this has a price but no program.
+    """
     inputs = _read(lowering, op)
     output = _written(lowering, op)
     indices = sum(tensor.distinct for tensor in inputs[1:])
@@ -152,15 +159,28 @@ def _loss_backward(lowering: Lowering, op: Op) -> None:
 @lowers("max_pool2d_with_indices", "max_pool3d_with_indices", "avg_pool1d", "avg_pool2d",
         "avg_pool3d", "max_pool2d", "max_pool3d", "mkldnn_max_pool2d")  # fmt: skip
 def _pool(lowering: Lowering, op: Op) -> None:
-    """One lane operation per element of the window; overlapping windows stay in the unit."""
+    """A sweep over each output's window; overlapping windows stay in the unit."""
     source = lowering.tensor(op.arguments[0])
     _emit(
         lowering,
         op,
         elements=lowering.outputs(op)[0].elements,
-        passes=_window(op.arguments[1], op.name),
+        passes=_pool_passes(op.name, _window(op.arguments[1], op.name)),
         reads=source.distinct,
+        programs=(_pool_program(op.name),),
     )
+
+
+def _pool_passes(name: str, window: int) -> int:
+    """Lane operations per output: those of every element of its window, and around them."""
+    found = compile_program(_pool_program(name), Over.LANES)
+    return found.passes * window + found.row_passes
+
+
+def _pool_program(name: str) -> str:
+    if "with_indices" in name or "adaptive_max" in name:
+        return "max_pool_places"
+    return "avg_pool" if "avg" in name else "max_pool"
 
 
 @lowers("avg_pool2d_backward", "avg_pool3d_backward")
@@ -173,26 +193,53 @@ def _average_pool_backward(lowering: Lowering, op: Op) -> None:
         elements=gradient.elements,
         passes=_window(op.arguments[2], op.name),
         reads=gradient.distinct,
+        programs=("copy",),
     )
 
 
-@lowers("max_pool2d_with_indices_backward", "max_pool3d_with_indices_backward",
-        "adaptive_max_pool2d_backward", "adaptive_max_pool3d_backward")  # fmt: skip
+@lowers("max_pool2d_with_indices_backward", "max_pool3d_with_indices_backward")
 def _max_pool_backward(lowering: Lowering, op: Op) -> None:
-    """Clear the input gradient, then add each output gradient at its index."""
+    """Each pixel looks whether it is the largest of the windows that it lies in."""
+    window = _window(op.arguments[2], op.name)
+    _look_back(lowering, op, window)
+
+
+@lowers("adaptive_max_pool2d_backward", "adaptive_max_pool3d_backward")
+def _adaptive_max_pool_backward(lowering: Lowering, op: Op) -> None:
     gradient = lowering.tensor(op.arguments[0])
-    target = _written(lowering, op)
-    _emit(lowering, op, elements=target + gradient.elements, reads=2 * gradient.distinct)
+    _look_back(lowering, op, -(-_written(lowering, op) // max(1, gradient.elements)))
+
+
+def _look_back(lowering: Lowering, op: Op, window: int) -> None:
+    """Of max_pool_backward what a window costs, per window, and what a pixel costs, per pixel."""
+    gradient, target = lowering.tensor(op.arguments[0]), _written(lowering, op)
+    none = compile_program("max_pool_backward", Over.LANES).row_passes
+    one = compile_program("max_pool_backward", Over.LANES, constants=(0.0, 0.0)).row_passes - none
+    pixels = -(-target // max(1, gradient.elements))
+    _emit(
+        lowering,
+        op,
+        elements=gradient.elements,
+        passes=one * window + none * pixels,
+        reads=2 * gradient.distinct,
+        programs=("max_pool_backward",),
+    )
 
 
 @lowers("_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "_adaptive_avg_pool2d_backward",
         "_adaptive_avg_pool3d_backward", "adaptive_max_pool2d", "adaptive_max_pool3d",
         "adaptive_avg_pool2d", "adaptive_avg_pool3d")  # fmt: skip
 def _adaptive_pool(lowering: Lowering, op: Op) -> None:
-    """One lane operation per element of the larger side."""
+    """Windows that cover the input once; backward a copy per element."""
     first = lowering.tensor(op.arguments[0])
-    elements = max(first.elements, _written(lowering, op))
-    _emit(lowering, op, elements=elements, reads=first.distinct)
+    outputs = lowering.outputs(op)[0].elements
+    if op.name.endswith("backward"):
+        written = _written(lowering, op)
+        _emit(lowering, op, elements=written, reads=first.distinct, programs=("copy",))
+        return
+    passes = _pool_passes(op.name, -(-first.elements // max(1, outputs)))
+    name = (_pool_program(op.name),)
+    _emit(lowering, op, elements=outputs, passes=passes, reads=first.distinct, programs=name)
 
 
 @lowers("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d",

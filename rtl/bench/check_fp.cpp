@@ -3,7 +3,7 @@
 // Usage: <program> <vectors> <seed>; -1 vectors means every operand that there is, where the
 // operands have 32 bits in all. Prints "checked N" and one "bin NAME COUNT" line per functional
 // coverage bin, and fails at the first difference. OPERATION: 0 FP16 multiply, 1 FP32 add,
-// 2 FP32 multiply, 3 FP16 to FP32, 4 FP32 to FP16, 5 FP32 divide, 6 FP32 square root.
+// 2 FP32 multiply, 3 FP16 to FP32, 4 FP32 to FP16.
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -238,52 +238,9 @@ static void all() {
 }
 static void undirected() { check(draw_float()); }
 
-#elif OPERATION == 5 || OPERATION == 6
-static const bool REACHED[5] = {true, OPERATION == 5, true, true, true};
-static void work() {  // a result is there 16 cycles after its start; the next may start after 14
-    top->start = 1;
-    tick();
-    top->start = 0;
-    for (int cycle = 1; cycle < 16; ++cycle) tick();
-}
-static void check(uint32_t a, uint32_t b) {
-    volatile float x = as_float(a), y = as_float(b);
-#if OPERATION == 5
-    float value = x / y;
-    top->a = a; top->b = b;
-    work();
-    compare(a, b, top->quotient, as_bits(value));
-    ++pairs[float_class(a)][float_class(b)];
-    // The rest of a division tells the side that was rounded to; halves of the last place are rare.
-    double rest = std::isfinite(value) && value != 0 ? std::fma((double)value, -(double)y, (double)x) : 0;
-    bool same = (rest > 0) == (y > 0);
-    double off = rest == 0 ? 0 : same ? 1 : -1;
-    if (std::isfinite(x) && std::isfinite(y) && y != 0 && value != 0)
-        ++outcomes[std::isinf(value) ? OVERFLOW_ : off == 0 ? EXACT : (off > 0) == (value > 0) ? DOWN : UP];
-#else
-    (void)y;
-    float value = std::sqrt(x);
-    top->x = a;
-    work();
-    compare(a, b, top->root, as_bits(value));
-    ++pairs[float_class(a)][0];
-    double rest = std::isfinite(value) ? std::fma((double)value, -(double)value, (double)x) : 0;
-    if (std::isfinite(x) && x > 0) ++outcomes[rest == 0 ? EXACT : rest > 0 ? DOWN : UP];
-#endif
-    ++results[float_class(as_bits(value))];
-}
-static void directed() {  // every exponent and sign; whole squares and quotients
-    for (uint32_t a = 0; a < 512; ++a) {
-        for (uint32_t b = 0; b < 512; b += OPERATION == 5 ? 7 : 64)
-            check(a << 23 | (draw() & 0x7FFFFF), b << 23 | (draw() & 0x7FFFFF));
-        check(as_bits((float)a * (float)a), as_bits((float)a));
-    }
-}
-static void all() {}
-static void undirected() { check(draw_float(), draw_float()); }
 #endif
 
-static const bool TWO = OPERATION <= 2 || OPERATION == 5;
+static const bool TWO = OPERATION <= 2;
 
 int main(int, char** argv) {
     long vectors = std::atol(argv[1]);
@@ -300,8 +257,7 @@ int main(int, char** argv) {
         if (REACHED[i]) std::printf("bin result-%s %ld\n", CLASS[i], results[i]);
     if (OPERATION != 0 && OPERATION != 3)  // those are exact
         for (int i = 0; i < OUTCOMES; ++i)
-            if (OPERATION < 5 || i < TIE_KEPT || (OPERATION == 5 && i == OVERFLOW_))
-                std::printf("bin %s %ld\n", OUTCOME[i], outcomes[i]);
+            std::printf("bin %s %ld\n", OUTCOME[i], outcomes[i]);
     delete top;
     return 0;
 }

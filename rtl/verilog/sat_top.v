@@ -25,7 +25,6 @@ module sat_top #(
     parameter WUVE_SLOTS = 16,        // power of two
     parameter WUVE_OPERATIONS = 1024, // lane operations of all vector programs, power of two
     parameter WUVE_PIPELINE = 32,
-    parameter WUVE_ADAMW = 0,
     parameter VECTOR_WORDS = 1024,    // of WUVE_LANES floats, in and out each
     parameter [31:0] VECTOR_BANK = 512,  // of them in one bank
     parameter LOADS_IN_FLIGHT = 64,   // power of two
@@ -287,7 +286,7 @@ module sat_top #(
     // Store, and the lines of outputs that WUVE works on.
     wire                       fused_read, fused_write;
     wire [               23:0] fused_at, fused_write_at;
-    wire [  32*WUVE_LANES-1:0] fused_line, new_fused_line;
+    wire [  32*WUVE_LANES-1:0] fused_line;
     reg  [               23:0] fused_base;
     wire                       drain;
     wire [                3:0] drain_buffer;
@@ -313,7 +312,7 @@ module sat_top #(
         .lane_read_data(fused_line),
         .lane_write(fused_write),
         .lane_write_address(fused_base + fused_write_at),
-        .lane_write_data(new_fused_line),
+        .lane_write_data(new_words),
         .store_beat(drain_beat),
         .store_narrow(drain_narrow),
         .store_data(out_data)
@@ -503,31 +502,20 @@ module sat_top #(
     wuve #(
         .LANES(WUVE_LANES),
         .SLOTS(WUVE_SLOTS),
-        .OPERATIONS(WUVE_OPERATIONS),
         .PIPELINE_CYCLES(WUVE_PIPELINE),
         .LM(LM),
         .LA(LA),
-        .ADAMW(WUVE_ADAMW)
+        .OPERATIONS(WUVE_OPERATIONS)
     ) engine (
         .clk(clk),
         .rst(rst),
-        .start(wuve_start),
-        .rounds(wuve_head[48+:24]),
-        .passes(wuve_head[72+:8]),
-        .plain(wuve_head[83]),
-        .adamw(wuve_head[92]),
-        .decay(wuve_head[96+:32]),
-        .momentum(wuve_head[128+:32]),
-        .rate(wuve_head[160+:32]),
-        .blend(wuve_head[192+:32]),
-        .epsilon(wuve_head[224+:32]),
-        .done(wuve_done),
         .host_write(host_write && host_queue == 3'd5),
         .host_address(host_address[$clog2(WUVE_OPERATIONS)-1:0]),
         .host_operation(host_word[75:0]),
-        .vector(wuve_head[80]),
+        .start(wuve_start),
         .strips(wuve_head[48+:16]),
         .width(wuve_head[64+:16]),
+        .planar(wuve_head[80]),
         .limit(wuve_head[81+:2]),
         .fused(wuve_head[93]),
         .inputs(wuve_head[94+:2]),
@@ -540,22 +528,23 @@ module sat_top #(
         .words(wuve_head[196+:2]),
         .by_strip(wuve_head[198]),
         .two_out(wuve_head[199]),
+        .rounds(wuve_head[224+:24]),
+        .done(wuve_done),
         .fused_read(fused_read),
         .fused_address(fused_at),
         .fused_data(fused_line),
-        .fused_write(fused_write),
-        .fused_write_address(fused_write_at),
-        .fused_write_data(new_fused_line),
         .word_address(word_at),
         .word_data(words),
         .half_address(half_at),
         .half_data(halves),
-        .word_write(new_word),
-        .word_write_address(new_word_at),
-        .word_write_data(new_words),
         .half_write(new_half),
         .half_write_address(new_half_at),
-        .half_write_data(new_halves)
+        .half_write_data(new_halves),
+        .word_write(new_word),
+        .word_write_address(new_word_at),
+        .fused_write(fused_write),
+        .fused_write_address(fused_write_at),
+        .line_data(new_words)
     );
 
     bank_ram #(

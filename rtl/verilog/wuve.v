@@ -1,323 +1,345 @@
-// wuve: WUVE, the weight-update vector engine: LANES elements per round.
+// wuve: WUVE, the weight-update vector engine: lane programs over strips of SLOTS rounds of LANES
+// elements, for optimizer steps and vector ops alike.
 //
-// Vector ops are lane programs (vector_unit). An update takes `passes` cycles per round: it reads a
-// word of weights, then one of velocities, and beside the first a half-word of gradients. Results
-// are written in the order in which rounds began. `done` is high in cycle
-// rounds passes + PIPELINE_CYCLES - 1 after `start`.
+// Each lane operation is issued for all slots before the next begins, so its result is there when it
+// is needed: a strip takes (row operations + width x sweep operations) x SLOTS cycles. `done` is high
+// PIPELINE_CYCLES - 1 cycles after the last slot's turn.
 //
-// With ADAMW, an AdamW step reads weights, first and second moments, at most every 14 cycles; it is
-// done LM + 33 cycles later than the form above says.
+// A lane operation (76 bits, from bit 0): kind 3, function 3, register 3, writes 1, guard 2; sources
+// a, b, c 4 each; negate a, b, c 1 each; absolute a 1; lane exchange 4, slot exchange 3; pair 1, word
+// 2, emit 2, displaced 1; ends a phase, of a sweep, ends the program 1 each; constant 32.
+// weft.sim.lanes says what they mean.
 //
-// LANES            a power of two, at least 2
-// SLOTS            rounds in flight in a vector op, see vector_unit
-// OPERATIONS       lane operations of all programs
-// PIPELINE_CYCLES  at least 2 LM + 3 LA + 6
-// LM, LA           stages of multipliers and adders
-// ADAMW            1: lanes can do AdamW too
+// LANES            a power of two
+// SLOTS            a power of two, at least 2 DEPTH + 4, DEPTH the larger of LM + LA and 6
+// PIPELINE_CYCLES  at least DEPTH + 5
+// OPERATIONS       lane operations that the host may write, a power of two
 module wuve #(
     parameter LANES = 4,
     parameter SLOTS = 16,
-    parameter OPERATIONS = 1024,
     parameter PIPELINE_CYCLES = 32,
     parameter LM = 2,
     parameter LA = 4,
-    parameter ADAMW = 0
+    parameter OPERATIONS = 1024
 ) (
-    input  wire                clk,
-    input  wire                rst,
-    input  wire                start,
-    input  wire [        23:0] rounds,        // at least 1
-    input  wire [         7:0] passes,        // at least 1; an update needs 2
-    input  wire                plain,
-    input  wire                adamw,
-    input  wire [        31:0] decay,
-    input  wire [        31:0] momentum,      // AdamW: beta2
-    input  wire [        31:0] rate,
-    input  wire [        31:0] blend,         // AdamW: 1 - beta1
-    input  wire [        31:0] epsilon,
-    output wire                done,
-
-    // A vector op's counts, see vector_unit.
+    input  wire                          clk,
+    input  wire                          rst,
     input  wire                          host_write,
     input  wire [$clog2(OPERATIONS)-1:0] host_address,
     input  wire [                  75:0] host_operation,
-    input  wire                          vector,
-    input  wire [                  15:0] strips,
-    input  wire [                  15:0] width,
-    input  wire [                   6:0] used,
-    input  wire [                   1:0] limit,
-    input  wire [                   8:0] tail,
+
+    input  wire                          start,
+    input  wire [                  15:0] strips,         // at least 1
+    input  wire [                  15:0] width,          // rounds of a slot in a sweep, at least 1
+    input  wire [                   6:0] used,           // slots, at least 1
+    input  wire [                   1:0] limit,          // used in: 0 the last strip, 1 the last step, 2 all
+    input  wire [                   8:0] tail,           // lanes of a row's last round
     input  wire [                  23:0] strip_stride,
     input  wire [                  23:0] slot_stride,
     input  wire [                  23:0] stride,
-    input  wire [$clog2(OPERATIONS)-1:0] first,
-    input  wire [                   1:0] inputs,
-    input  wire [                   1:0] words,
-    input  wire                          by_strip,
-    input  wire                          two_out,
+    input  wire [$clog2(OPERATIONS)-1:0] first,          // of the program's operations
+    input  wire [                   1:0] inputs,         // log2 of the operands of a round
+    input  wire [                   1:0] words,          // log2 of the words of a row
+    input  wire                          by_strip,       // words go by strips, not by steps
+    input  wire                          two_out,        // words leave per strip
+    input  wire                          planar,         // words go by rounds, each kind on its own;
+    input  wire [                  23:0] rounds,         // of a kind. Word 0 leaves as FP16 too
     input  wire                          fused,
+    output wire                          done,
+
+    output wire [                  23:0] half_address,   // FP16 words of 2 LANES; data a cycle later
+    input  wire [          32*LANES-1:0] half_data,
+    output wire [                  23:0] word_address,   // FP32 words; data a cycle later
+    input  wire [          32*LANES-1:0] word_data,
     output wire                          fused_read,
-    output wire [        23:0] fused_address,
-    input  wire [32*LANES-1:0] fused_data,
-    output wire                fused_write,
-    output wire [        23:0] fused_write_address,
-    output wire [32*LANES-1:0] fused_write_data,
+    output wire [                  23:0] fused_address,  // rounds of outputs; data a cycle later
+    input  wire [          32*LANES-1:0] fused_data,
 
-    output wire [        23:0] word_address,  // FP32 words; data one cycle later
-    input  wire [32*LANES-1:0] word_data,
-    output wire [        23:0] half_address,  // FP16 words of 2 LANES; data one cycle later
-    input  wire [32*LANES-1:0] half_data,
-
-    output wire                word_write,
-    output wire [        23:0] word_write_address,
-    output wire [32*LANES-1:0] word_write_data,
-    output wire                half_write,    // FP16 words of LANES
-    output wire [        23:0] half_write_address,
-    output wire [16*LANES-1:0] half_write_data
+    output wire                          half_write,
+    output wire [                  23:0] half_write_address,
+    output wire [          16*LANES-1:0] half_write_data,
+    output wire                          word_write,
+    output wire [                  23:0] word_write_address,
+    output wire                          fused_write,
+    output wire [                  23:0] fused_write_address,
+    output wire [          32*LANES-1:0] line_data       // of words and of fused rounds
 );
-    localparam LATENCY = 2 * LM + 3 * LA;
+    localparam DEPTH = LM + LA > 6 ? LM + LA : 6;
+    localparam SLOT_BITS = $clog2(SLOTS);
+    localparam LANE_BITS = $clog2(LANES);
+    localparam AT = $clog2(OPERATIONS);
 
-    // The instruction, held until it is done.
-    reg [23:0] all_rounds;
-    reg [ 7:0] all_passes;
-    reg        is_vector, is_plain, is_adamw;
-    reg [31:0] by_decay, by_momentum, by_rate, by_blend, by_epsilon;
+    reg  [75:0] operations[0:OPERATIONS-1];
+    reg  [75:0] operation;  // a cycle behind the counters
+    wire        ends = operation[41];
+    wire        sweeps = operation[42];
+    wire        halts = operation[43];
 
-    // Rounds begin `passes` cycles apart.
-    reg        running;
-    reg [23:0] round;
-    reg [ 7:0] pass;
-    wire       first_pass = pass == 8'd0;
-    wire       round_ends = pass == all_passes - 8'd1;
-    wire       begins = running && first_pass;
+    // The instruction, held.
+    reg  [15:0] last_strip, last_step;
+    reg  [ 6:0] in_use;
+    reg  [ 1:0] is_limit, is_inputs, is_words;
+    reg  [ 8:0] is_tail;
+    reg  [23:0] by_strips, by_slots, by_steps;
+    reg  [AT-1:0] program_at;
+    reg         is_by_strip, is_two_out, is_planar, is_fused;
+    reg  [23:0] plane;
+
+    // Counters: what is issued now.
+    reg                  running;
+    reg  [       AT-1:0] at, phase_at;
+    reg  [SLOT_BITS-1:0] slot;
+    reg  [         15:0] strip, step;
+    reg  [         23:0] strip_round, step_round, round;
+    wire                 turns = &slot;
+    wire                 again = ends && sweeps && step != last_step;
+    wire                 finishes = ends && halts && !again;
+    wire [         23:0] next_strip = strip_round + by_strips;
+    wire [         23:0] next_step = step_round + by_steps;
 
     always @(posedge clk) begin
+        if (host_write) operations[host_address] <= host_operation;
+        operation <= operations[at];
         if (start) begin
-            all_rounds <= rounds;
-            all_passes <= passes;
-            is_vector <= vector;
-            is_plain <= plain;
-            is_adamw <= adamw && ADAMW != 0;
-            by_blend <= blend;
-            by_epsilon <= epsilon;
-            by_decay <= decay;
-            by_momentum <= momentum;
-            by_rate <= rate;
+            last_strip <= strips - 16'd1;
+            last_step <= width - 16'd1;
+            in_use <= used;
+            is_limit <= limit;
+            is_inputs <= inputs;
+            is_words <= words;
+            is_tail <= tail;
+            by_strips <= strip_stride;
+            by_slots <= slot_stride;
+            by_steps <= stride;
+            program_at <= first;
+            is_by_strip <= by_strip;
+            is_two_out <= two_out;
+            is_planar <= planar;
+            plane <= rounds;
+            is_fused <= fused;
+            at <= first;
+            phase_at <= first;
+            slot <= {SLOT_BITS{1'b0}};
+            strip <= 16'd0;
+            step <= 16'd0;
+            strip_round <= 24'd0;
+            step_round <= 24'd0;
             round <= 24'd0;
-            pass <= 8'd0;
         end else if (running) begin
-            pass <= round_ends ? 8'd0 : pass + 8'd1;
-            if (round_ends) round <= round + 24'd1;
+            slot <= slot + {{(SLOT_BITS - 1){1'b0}}, 1'b1};
+            round <= round + by_slots;
+            if (turns) begin
+                if (again) begin
+                    at <= phase_at;
+                    step <= step + 16'd1;
+                    step_round <= next_step;
+                    round <= next_step;
+                end else if (finishes) begin
+                    at <= program_at;
+                    phase_at <= program_at;
+                    step <= 16'd0;
+                    strip <= strip + 16'd1;
+                    strip_round <= next_strip;
+                    step_round <= next_strip;
+                    round <= next_strip;
+                end else begin
+                    at <= at + {{(AT - 1){1'b0}}, 1'b1};
+                    if (ends) begin
+                        phase_at <= at + {{(AT - 1){1'b0}}, 1'b1};
+                        step <= 16'd0;
+                        step_round <= strip_round;
+                    end
+                    round <= ends ? strip_round : step_round;
+                end
+            end
         end
         if (rst) running <= 1'b0;
-        else running <= (start && !vector) || (running && !(round_ends && round == all_rounds - 24'd1));
+        else running <= start || (running && !(turns && finishes && strip == last_strip));
     end
 
-    wire [23:0] vector_word_address, vector_half_address;
+    delay_line #(.WIDTH(1), .STAGES(PIPELINE_CYCLES-1)) done_line (
+        .clk(clk),
+        .in(running && turns && finishes && strip == last_strip),
+        .out(done)
+    );
 
-    // Weights, then velocities or moments; gradients lie two rounds to a half-word.
-    wire third_word = is_adamw && pass > 8'd1;
-    assign word_address = is_vector ? vector_word_address
-                        : first_pass ? round
-                        : third_word ? {all_rounds[22:0], 1'b0} + round
-                        : all_rounds + round;
-    assign half_address = is_vector ? vector_half_address : {1'b0, round[23:1]};
-
-    // Operands, LANES wide, two cycles after the round began.
-    reg                 begun, ready, odd;
-    reg  [32*LANES-1:0] weights, halves;
-    reg                 parity;  // of the round whose halves are there
-    wire [16*LANES-1:0] gradients = parity ? halves[32*LANES-1:16*LANES] : halves[16*LANES-1:0];
+    // A cycle later: the operation is known; addresses go out.
+    reg                  live;
+    reg  [SLOT_BITS-1:0] slot1;
+    reg  [         15:0] strip1, step1;
+    reg  [         23:0] round1;
     always @(posedge clk) begin
-        begun <= !rst && begins;
-        ready <= !rst && begun;
-        if (begins) odd <= round[0];
-        if (begun) begin
-            weights <= word_data;
-            halves <= half_data;
-            parity <= odd;
-        end
+        live <= running && !rst;
+        slot1 <= slot;
+        strip1 <= strip;
+        step1 <= step;
+        round1 <= round;
     end
 
-    wire [32*LANES-1:0] sgd_weights, sgd_velocities, adamw_weights, adamw_firsts, adamw_seconds;
-    wire [16*LANES-1:0] sgd_halves, adamw_halves;
-    genvar i;
+    wire [ 3:0] a_code = operation[12+:4];
+    wire [ 3:0] b_code = operation[16+:4];
+    wire [ 3:0] c_code = operation[20+:4];
+    wire [ 3:0] lane_exchange = operation[28+:4];
+    wire [ 2:0] slot_exchange = operation[32+:3];
+    wire [23:0] displacement = operation[44+:24];
+    wire [23:0] read_round = round1 + (operation[40] ? displacement : 24'd0);
+    wire [63:0] other_bit = 64'd1 << slot_exchange;  // twice the distance; none for 0
+    wire [SLOT_BITS-1:0] other_slot = slot1 ^ other_bit[SLOT_BITS:1];
+    wire [15:0] row_word = is_by_strip ? strip1 : step1;
+    wire [23:0] word_place = {8'd0, row_word} << is_words;
+    assign half_address = is_inputs == 2'd0 ? {1'b0, read_round[23:1]}
+                        : is_inputs == 2'd1 ? read_round
+                        : {read_round[22:0], operation[35]};
+    wire [ 1:0] word = operation[36+:2];
+    wire [23:0] word_plane = word == 2'd0 ? 24'd0 : word == 2'd1 ? plane : {plane[22:0], 1'b0};
+    assign word_address = is_planar ? round1 + word_plane : word_place | {22'd0, word};
+    assign fused_read = live && is_fused;
+    assign fused_address = read_round;
+
+    wire last_strip1 = strip1 == last_strip;
+    wire last_step1 = step1 == last_step;
+    wire limited = is_limit == 2'd2 || (is_limit == 2'd1 ? last_step1 : last_strip1);
+    wire [6:0] slot_number = {{(7 - SLOT_BITS) {1'b0}}, slot1};
+    wire has_work = !limited || slot_number < in_use;
+    wire ends_row = last_step1 && (is_limit == 2'd0 || slot_number == in_use - 7'd1);
+    wire last_row = last_strip1 && slot_number == in_use - 7'd1;
+
+    // Another cycle: operands are there.
+    reg         odd;
+    reg  [75:0] operation2;
+    reg         draws;
+    always @(posedge clk) begin
+        odd <= is_inputs == 2'd0 && read_round[0];
+        operation2 <= operation;
+        draws <= live && operation[2:0] == 3'd7;
+    end
+
+    // What a result needs to know: it comes DEPTH + 2 cycles after the addresses.
+    localparam ASIDE = 3 + 3 + 1 + 2 + 2 + 2 + 24 + 16 + SLOT_BITS + 3;
+    wire [ASIDE-1:0] aside;
+    delay_line #(.WIDTH(ASIDE), .STAGES(DEPTH+2)) aside_line (
+        .clk(clk),
+        .in({operation[2:0], operation[6+:3], operation[9] && live, operation[10+:2],
+             live ? operation[38+:2] : 2'd0, operation[36+:2], round1, strip1, slot1, has_work, ends_row,
+             last_row}),
+        .out(aside)
+    );
+    wire                 made_last_row = aside[0];
+    wire                 made_ends_row = aside[1];
+    wire                 made_has_work = aside[2];
+    wire [SLOT_BITS-1:0] made_slot = aside[3+:SLOT_BITS];
+    wire [         15:0] made_strip = aside[SLOT_BITS+3+:16];
+    wire [         23:0] made_round = aside[SLOT_BITS+19+:24];
+    wire [          1:0] made_word = aside[SLOT_BITS+43+:2];
+    wire [          1:0] emit = aside[SLOT_BITS+45+:2];
+    wire [          1:0] guard = aside[SLOT_BITS+47+:2];
+    wire                 keeps = aside[SLOT_BITS+49];
+    wire [          2:0] target = aside[SLOT_BITS+50+:3];
+    wire [          2:0] made_kind = aside[SLOT_BITS+53+:3];
+    wire                 first_slot = made_slot == {SLOT_BITS{1'b0}};
+
+    wire [32*LANES-1:0] raw_a, turned_a, made;
+    wire [16*LANES-1:0] halves;
+    wire [31:0] constant2 = operation2[44+:32];
+    genvar i, e;
     generate
         for (i = 0; i < LANES; i = i + 1) begin : g_lane
+            wire [31:0] a_register, b_register, c_register, low, high, pair_low, pair_high;
+            wire [15:0] low_half = half_data[16*(odd?LANES+i:i)+:16];
+            wire [31:0] line_word = word_data[32*i+:32];
+            fp16_to_fp32 widen_low (.half(low_half), .value(low));
+            fp16_to_fp32 widen_high (.half(half_data[16*(LANES+i)+:16]), .value(high));
+            fp16_to_fp32 widen_pair_low (.half(line_word[15:0]), .value(pair_low));
+            fp16_to_fp32 widen_pair_high (.half(line_word[31:16]), .value(pair_high));
+            wire [31:0] first_operand = is_fused ? fused_data[32*i+:32] : low;
+
+            // Sources 8 to 15; below are the registers.
+            wire [255:0] outside = {32'h80000000, 32'h3F800000, pair_high, pair_low, line_word, high,
+                                    first_operand, constant2};
+            wire [3:0] a_from = operation2[12+:4];
+            wire [3:0] b_from = operation2[16+:4];
+            wire [3:0] c_from = operation2[20+:4];
+            assign raw_a[32*i+:32] = a_from[3] ? outside[32*a_from[2:0]+:32] : a_register;
+            wire [31:0] b = b_from[3] ? outside[32*b_from[2:0]+:32] : b_register;
+            wire [31:0] c = c_from[3] ? outside[32*c_from[2:0]+:32] : c_register;
+            wire [31:0] a = turned_a[32*i+:32];
+
+            // a of the lane that the exchange names.
+            wire [31:0] from[0:LANE_BITS];
+            assign from[0] = raw_a[32*i+:32];
+            for (e = 0; e < LANE_BITS; e = e + 1) begin : g_exchange
+                assign from[e+1] = operation2[28+:4] == e + 1 ? raw_a[32*(i^(1<<e))+:32] : from[e];
+            end
+            assign turned_a[32*i+:32] = from[LANE_BITS];
+
+            wire in_row = made_has_work && (!made_ends_row || i < is_tail);
+            wire kept = guard == 2'd0 || (guard == 2'd1 ? in_row : first_slot);
             wuve_lane #(
+                .SLOTS(SLOTS),
                 .LM(LM),
-                .LA(LA)
+                .LA(LA),
+                .DEPTH(DEPTH),
+                .SEED(32'h9E3779B9 * (i + 1))
             ) lane (
                 .clk(clk),
-                .plain(is_plain),
-                .decay(by_decay),
-                .momentum(by_momentum),
-                .rate(by_rate),
-                .weight(weights[32*i+:32]),
-                .velocity(word_data[32*i+:32]),
-                .gradient(gradients[16*i+:16]),
-                .new_weight(sgd_weights[32*i+:32]),
-                .new_velocity(sgd_velocities[32*i+:32]),
-                .half(sgd_halves[16*i+:16])
+                .rst(rst),
+                .a_address({a_code[2:0], other_slot}),
+                .b_address({b_code[2:0], slot1}),
+                .c_address({c_code[2:0], slot1}),
+                .a_register(a_register),
+                .b_register(b_register),
+                .c_register(c_register),
+                .a_given({(a[31] && !operation2[27]) ^ operation2[24], a[30:0]}),
+                .b_given({b[31] ^ operation2[25], b[30:0]}),
+                .c_given({c[31] ^ operation2[26], c[30:0]}),
+                .kind(operation2[2:0]),
+                .which(operation2[5:3]),
+                .draws(draws),
+                .made_kind(made_kind),
+                .made(made[32*i+:32]),
+                .write(keeps && kept),
+                .write_address({target, made_slot})
             );
+            fp32_to_fp16 narrow (.value(made[32*i+:32]), .half(halves[16*i+:16]));
+            assign line_data[32*i+:32] = made[32*i+:31] > 31'h7F800000 ? 32'h7FC00000
+                                                                       : made[32*i+:32];
         end
     endgenerate
 
-    wire adamw_results;
+    // Rows' results are packed, one lane each; outputs of windows follow each other.
+    localparam [1:0] HALF = 2'd1, WORD = 2'd2, ROW = 2'd3;
+    reg  [         23:0] counted;
+    wire                 leaves = emit == HALF && made_has_work;
+    wire                 row_leaves = emit == ROW && made_has_work;
+    wire [LANE_BITS-1:0] row_lane = counted[LANE_BITS-1:0];
+    reg  [ 16*LANES-1:0] gathered;
+    wire [ 16*LANES-1:0] gathers;
     generate
-        if (ADAMW != 0) begin : g_adamw
-            wire root_start, divide_start;
-            wire [31:0] lose;
-            fp32_adder #(.STAGES(1)) rest (
-                .clk(clk),
-                .a(32'h3F800000),
-                .b({!by_momentum[31], by_momentum[30:0]}),
-                .sum(lose)
-            );
-            delay_line #(.WIDTH(1), .STAGES(2*LM+LA+1)) root_line (
-                .clk(clk),
-                .in(ready && is_adamw),
-                .out(root_start)
-            );
-            delay_line #(.WIDTH(1), .STAGES(LA+16)) divide_line (
-                .clk(clk),
-                .in(root_start),
-                .out(divide_start)
-            );
-            delay_line #(.WIDTH(1), .STAGES(LM+LA+16)) adamw_line (
-                .clk(clk),
-                .in(divide_start),
-                .out(adamw_results)
-            );
-            for (i = 0; i < LANES; i = i + 1) begin : g_step
-                adamw_lane #(
-                    .LM(LM),
-                    .LA(LA)
-                ) lane (
-                    .clk(clk),
-                    .root_start(root_start),
-                    .divide_start(divide_start),
-                    .decay(by_decay),
-                    .keep(by_momentum),
-                    .lose(lose),
-                    .blend(by_blend),
-                    .epsilon(by_epsilon),
-                    .rate(by_rate),
-                    .weight(weights[32*i+:32]),
-                    .gradient(gradients[16*i+:16]),
-                    .word(word_data[32*i+:32]),
-                    .new_weight(adamw_weights[32*i+:32]),
-                    .new_first(adamw_firsts[32*i+:32]),
-                    .new_second(adamw_seconds[32*i+:32]),
-                    .half(adamw_halves[16*i+:16])
-                );
-            end
-        end else begin : g_no_adamw
-            assign adamw_results = 1'b0;
-            assign adamw_weights = {(32*LANES){1'b0}};
-            assign adamw_firsts = {(32*LANES){1'b0}};
-            assign adamw_seconds = {(32*LANES){1'b0}};
-            assign adamw_halves = {(16*LANES){1'b0}};
-            wire unused = &{1'b0, by_blend, by_epsilon};
+        for (i = 0; i < LANES; i = i + 1) begin : g_row
+            assign gathers[16*i+:16] = row_lane == i ? halves[16*i+:16]
+                                     : row_lane == {LANE_BITS{1'b0}} ? 16'd0 : gathered[16*i+:16];
         end
     endgenerate
-    wire [32*LANES-1:0] new_weights = is_adamw ? adamw_weights : sgd_weights;
-    wire [32*LANES-1:0] new_velocities = is_adamw ? adamw_firsts : sgd_velocities;
-
-    // Vector ops.
-    wire vector_done, vector_half_write, vector_word_write;
-    wire [23:0] vector_half_write_address, vector_word_write_address;
-    wire [16*LANES-1:0] vector_halves;
-    wire [32*LANES-1:0] vector_line;
-    vector_unit #(
-        .LANES(LANES),
-        .SLOTS(SLOTS),
-        .PIPELINE_CYCLES(PIPELINE_CYCLES),
-        .LM(LM),
-        .LA(LA),
-        .OPERATIONS(OPERATIONS)
-    ) programs (
-        .clk(clk),
-        .rst(rst),
-        .host_write(host_write),
-        .host_address(host_address),
-        .host_operation(host_operation),
-        .start(start && vector),
-        .strips(strips),
-        .width(width),
-        .used(used),
-        .limit(limit),
-        .tail(tail),
-        .strip_stride(strip_stride),
-        .slot_stride(slot_stride),
-        .stride(stride),
-        .first(first),
-        .inputs(inputs),
-        .words(words),
-        .by_strip(by_strip),
-        .two_out(two_out),
-        .fused(fused),
-        .done(vector_done),
-        .half_address(vector_half_address),
-        .half_data(half_data),
-        .word_address(vector_word_address),
-        .word_data(word_data),
-        .fused_read(fused_read),
-        .fused_address(fused_address),
-        .fused_data(fused_data),
-        .half_write(vector_half_write),
-        .half_write_address(vector_half_write_address),
-        .half_write_data(vector_halves),
-        .word_write(vector_word_write),
-        .word_write_address(vector_word_write_address),
-        .fused_write(fused_write),
-        .fused_write_address(fused_write_address),
-        .line_data(vector_line)
-    );
-    assign fused_write_data = vector_line;
-
-    // Results: weights with their halves, velocities or moments one and two cycles later.
-    wire sgd_results;
-    wire results = sgd_results || adamw_results;
-    delay_line #(.WIDTH(1), .STAGES(LATENCY)) result_line (
-        .clk(clk),
-        .in(ready && !is_adamw && !is_vector),
-        .out(sgd_results)
-    );
-    reg                 velocities, seconds;
-    reg  [32*LANES-1:0] held, held_second;
-    reg  [        23:0] result_round;
-    wire [        23:0] previous = result_round - 24'd1;
-
     always @(posedge clk) begin
-        velocities <= !rst && results && !is_plain;
-        seconds <= !rst && velocities && is_adamw;
-        held <= velocities ? held_second : new_velocities;
-        if (results) held_second <= adamw_seconds;
-        if (start) result_round <= 24'd0;
-        else if (results) result_round <= result_round + 24'd1;
+        if (start) counted <= 24'd0;
+        else if (row_leaves || (leaves && is_limit == 2'd2)) counted <= counted + 24'd1;
+        if (row_leaves) gathered <= gathers;
     end
 
-    assign word_write = results || velocities || seconds || vector_word_write;
-    assign word_write_address = vector_word_write ? vector_word_write_address
-                              : seconds ? {all_rounds[22:0], 1'b0} + previous
-                              : velocities ? all_rounds + previous
-                              : result_round;
-    assign word_write_data = vector_word_write ? vector_line
-                           : velocities || seconds ? held : new_weights;
-    assign half_write = results || vector_half_write;
-    assign half_write_address = vector_half_write ? vector_half_write_address : result_round;
-    assign half_write_data = vector_half_write ? vector_halves
-                           : is_adamw ? adamw_halves : sgd_halves;
+    wire copy_leaves = word_leaves && is_planar && made_word == 2'd0;
+    assign half_write = (leaves && !is_fused) || copy_leaves || (row_leaves && (&row_lane || made_last_row));
+    assign half_write_address = row_leaves ? {{LANE_BITS{1'b0}}, counted[23:LANE_BITS]}
+                              : is_limit == 2'd2 ? counted : made_round;
+    assign half_write_data = row_leaves ? gathers : halves;
+    wire word_leaves = emit == WORD && (is_planar ? made_has_work : first_slot);
+    assign word_write = word_leaves;
+    wire [23:0] word_line = is_two_out ? {7'd0, made_strip, 1'b0} : {8'd0, made_strip};
+    wire [23:0] made_plane = made_word == 2'd0 ? 24'd0
+                           : made_word == 2'd1 ? plane : {plane[22:0], 1'b0};
+    assign word_write_address = is_planar ? made_round + made_plane
+                              : word_line | {22'd0, made_word};
+    assign fused_write = leaves && is_fused;
+    assign fused_write_address = made_round;
 
-    // Duration.
-    reg        busy;
-    reg [31:0] left;
-    always @(posedge clk) begin
-        if (start) left <= rounds * passes + PIPELINE_CYCLES - 2 + (adamw ? LM + 33 : 0);
-        else if (busy) left <= left - 32'd1;
-        if (rst) busy <= 1'b0;
-        else busy <= (start && !vector) || (busy && !done);
-    end
-    assign done = (busy && left == 32'd0) || vector_done;
+    wire unused = &{1'b0, other_bit, lane_exchange, operation2, a_code[3], b_code[3], c_code[3]};
 endmodule

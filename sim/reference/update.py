@@ -8,7 +8,8 @@ first moments where SGD has velocities, and the second moments behind them.
 Every operation is rounded to FP32, NaN is canonical:
 d = gradient + decay w; v' = momentum v + d (without momentum v' = d); w' = w - rate v'.
 AdamW: m' = m + blend (gradient - m); v' = keep v + (1 - keep) gradient^2;
-w' = decay w - rate (m' / (sqrt(v') + epsilon)).
+w' = decay w - rate (m' x 1 / (sqrt(v') + epsilon)), with the root and the reciprocal of WUVE's
+function unit (``weft.sim.functions``).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from weft.sim.functions import Function, evaluate
 from weft.sim.program import Update
 from weft.sim.reference.banks import NAN32, PlaceError, Store, narrow
 from weft.sim.reference.bind import Bound
@@ -66,8 +68,13 @@ def adamw(
         moved: Floats = first + blend * (gradient - first)
         lose: Floats = np.float32(1) - keep
         spread: Floats = keep * second + lose * (gradient * gradient)
-        step: Floats = rate * (moved / (np.sqrt(spread) + epsilon))
+        root = _function(Function.RECIPROCAL, _function(Function.RSQRT, spread))
+        step: Floats = rate * (moved * _function(Function.RECIPROCAL, root + epsilon))
         return np.subtract(decay * weight, step, dtype=np.float32), moved, spread
+
+
+def _function(which: Function, values: Floats) -> Floats:
+    return evaluate(which, np.ascontiguousarray(values).view(np.uint32)).view(np.float32)
 
 
 def _bits(values: Floats) -> NDArray[np.uint32]:

@@ -3,7 +3,7 @@
 A round's operands lie in ``vector_half_in`` one after the other, ``inputs`` times ``lanes`` FP16; a
 fused op's in the output bank, FP32, in its columns' order. Words lie in ``vector_in``, one line of
 ``lanes`` FP32 for each of a row's rounds or of the strips. Results: FP16 round by round in
-``vector_half_out`` (of windows output by output, of rows packed), FP32 words strip by strip in
+``vector_half_out`` (of windows as they leave, of rows packed), FP32 words strip by strip in
 ``vector_out``; a fused op's in place.
 """
 
@@ -55,6 +55,7 @@ class _Lanes:
     def run(self) -> None:
         """All strips."""
         self.registers = np.zeros((REGISTERS, self.slots, self.lanes), np.float32)
+        self.counted = 0  # lines of outputs of windows
         for strip in range(self.strips.count):
             for phase in self.program.phases:
                 for step in range(self.strips.width if phase.sweep else 1):
@@ -161,7 +162,8 @@ class _Lanes:
         elif op.emit is Emit.HALF:
             count = int(np.sum(used))
             if self.strips.limit is Limit.ALWAYS:
-                place = strip * count + np.arange(self.slots)
+                place = self.counted + np.arange(self.slots)
+                self.counted += count
             lines = self.halves.reshape(-1, self.lanes)
             lines[place[used]] = narrow(bits[used].reshape(-1)).reshape(count, self.lanes)
         elif op.emit is Emit.WORD:
@@ -189,6 +191,8 @@ def apply_vector(store: Store, bound: Bound, work: Vector) -> None:
     """
     wuve = store.machine.wuve
     program = compile_program(work.op, Over(work.over), wuve.lanes, wuve.slots, work.constants)
+    if program.planar:
+        raise PlaceError(f"{work.op} is an optimizer step, not a vector op")
     strips = strips_of(work, wuve)
     halves = store.bank("vector_half_in", bound).view(np.float16)
     made = store.bank("vector_half_out", bound).view(np.uint16)

@@ -13,11 +13,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from weft.models.sparse.groups import group_mask
+from weft.sim.functions import Function, evaluate
 
 __all__ = ["LayerPatterns", "Stepped", "adamw", "emulate_step", "kept", "sgd_momentum"]
 
@@ -215,5 +217,12 @@ def adamw(
     slope = gradient.float()
     first = first + blend * (slope - first)
     second = keep * second + (1 - keep) * (slope * slope)
-    root = second.double().sqrt().float()  # PyTorch's single root may be a last place off
-    return decay * weight - rate * (first / (root + epsilon)), first, second
+    root = _unit(Function.RECIPROCAL, _unit(Function.RSQRT, second))
+    step = first * _unit(Function.RECIPROCAL, root + epsilon)
+    return decay * weight - rate * step, first, second
+
+
+def _unit(which: Function, values: Tensor) -> Tensor:
+    """An elementary function as the machine has it."""
+    bits = values.contiguous().view(torch.int32).numpy().view(np.uint32)
+    return torch.from_numpy(evaluate(which, bits).view(np.int32)).view(torch.float32)

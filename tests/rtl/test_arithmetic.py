@@ -16,8 +16,6 @@ LEAVES = (
     "fp32_multiplier",
     "fp16_to_fp32",
     "fp32_to_fp16",
-    "fp32_divider",
-    "fp32_root",
 )
 """In the order of the bench's OPERATION."""
 
@@ -28,8 +26,6 @@ BINS = {
     "fp32_multiplier": 25 + 5 + 6,
     "fp16_to_fp32": 5 + 4,
     "fp32_to_fp16": 5 + 5 + 6,
-    "fp32_divider": 25 + 5 + 4,
-    "fp32_root": 5 + 4 + 3,
 }
 """Pairs of operand classes, classes of the result, and what rounding did where it can."""
 
@@ -93,9 +89,6 @@ MUTANTS = [
     ("fp16_multiplier", "infinite ? {sign,", "infinite ? {1'b0,"),
     ("fp16_to_fp32", "8'd112", "8'd113"),
     ("fp32_to_fp16", "half_bit && (sticky || kept[0])", "half_bit"),
-    ("fp32_divider", "end_sticky || end_digits[1:0]", "end_digits[1:0]"),
-    ("fp32_divider", "above_one ? end_exponent : end_exponent - 10'd1", "end_exponent"),
-    ("fp32_root", "wire        odd = !exponent[0];", "wire        odd = exponent[0];"),
 ]
 
 

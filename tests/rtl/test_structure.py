@@ -163,6 +163,15 @@ CHANGES = [
     ("sat_top", "localparam CHANNELS = 19", "localparam CHANNELS = 18", "token channels"),
     ("sat_top", "q < 5", "q < 4", "queues"),
     ("sore_lane", "parameter KEEP_MAX = 15", "parameter KEEP_MAX = 7", "largest N"),
+    ("wuve_lane", "file[0:8*SLOTS-1]", "file[0:4*SLOTS-1]", "registers of a lane"),
+    ("wuve_lane", ".STAGES(DEPTH)", ".STAGES(DEPTH + 1)", "cycles of a lane operation"),
+    (
+        "wuve",
+        "i < LANES; i = i + 1) begin : g_lane",
+        "i < 1; i = i + 1) begin : g_lane",
+        "WUVE lanes",
+    ),
+    ("function_table", "output reg  [72:0] row", "output reg  [71:0] row", "coefficients"),
 ]
 
 

@@ -10,6 +10,7 @@ from weft.rtl.cosim import compare
 from weft.rtl.product import Case
 from weft.rtl.simulate import IDEAL, Pauses, RtlRun, simulate
 from weft.rtl.stream import Mask, image_of, mask_case, update_case, vector_case
+from weft.sim.functions import Function, evaluate
 from weft.sim.machine import Machine, load_machine
 from weft.sim.pattern import Pattern
 from weft.sim.program import Update
@@ -141,8 +142,13 @@ def torch_adamw(
     g = torch.from_numpy(gradient).float()
     m = m + blend * (g - m)
     v = keep * v + (1 - keep) * (g * g)
-    root = v.double().sqrt().float()  # PyTorch's single root may be a last place off
-    return decay * w - rate * (m / (root + epsilon)), m, v
+    root = unit(Function.RECIPROCAL, unit(Function.RSQRT, v))
+    return decay * w - rate * (m * unit(Function.RECIPROCAL, root + epsilon)), m, v
+
+
+def unit(which: Function, values: torch.Tensor) -> torch.Tensor:
+    """An elementary function as WUVE has it."""
+    return torch.from_numpy(evaluate(which, values.numpy().view(np.uint32)).view(np.float32))
 
 
 def test_adamw_is_near_torchs_own() -> None:

@@ -45,7 +45,7 @@ def row_cases(machine: Machine, seed: int) -> list[Case]:
     wuve, cases = machine.wuve, list[Case]()
     lanes, slots = wuve.lanes, wuve.slots
     for name, formula in ROWS.items():
-        if name in ("max_pool", "avg_pool"):
+        if "pool" in name:
             continue
         for over in formula.overs:
             for rows, length in ((slots + 2, lanes + 1), (3, 5 * lanes)):
@@ -58,20 +58,26 @@ def row_cases(machine: Machine, seed: int) -> list[Case]:
 
 
 def pool_cases(machine: Machine) -> list[Case]:
-    """A 3 x 3 window with stride 2 over 13 x 13 pixels."""
-    window = Window(6, 6, 3, 26, 2, 1)
-    elements = 9 * 36 * machine.wuve.lanes
+    """A 3 x 3 window with stride 2 over 13 x 13 pixels, and the way back to every fourth pixel."""
+    forth, back = Window(6, 6, 3, 26, 2, 1), Window(5, 5, 1, 6, 1, 1)
+    jobs: list[tuple[str, tuple[float, ...], Window, int]] = [
+        ("max_pool", (3.0, 13.0), forth, 169),
+        ("avg_pool", (3.0, 13.0, 9.0), forth, 169),
+        ("max_pool_places", (3.0, 13.0), forth, 169),
+        ("max_pool_backward", (0.0, 8.0, 1.0, 6.0, 6.0, 2.0, 7.0, 0.0), back, 36),
+    ]
     return [
         case_of(
             machine,
-            vector_work(name, elements, machine.wuve, constants, over=Over.LANES, window=window),
-            169,
+            vector_work(
+                name, window.strips * window.outputs * window.width * machine.wuve.lanes,
+                machine.wuve, constants, over=Over.LANES, window=window,
+            ),
+            lines,
             seed,
         )
-        for seed, (name, constants) in enumerate(
-            [("max_pool", (3.0, 13.0)), ("avg_pool", (3.0, 13.0, 9.0))]
-        )
-    ]
+        for seed, (name, constants, window, lines) in enumerate(jobs)
+    ]  # fmt: skip
 
 
 def elementwise_cases(machine: Machine) -> list[Case]:

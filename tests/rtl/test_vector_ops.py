@@ -49,8 +49,8 @@ def test_other_lanes_slots_and_pipelines() -> None:
 
 
 VARIANTS = [
-    ("vector_unit", {"LANES": 64, "SLOTS": 16}),
-    ("vector_unit", {"LANES": 2, "SLOTS": 32, "LM": 3, "LA": 5}),
+    ("wuve", {"LANES": 64, "SLOTS": 16}),
+    ("wuve", {"LANES": 2, "SLOTS": 32, "LM": 3, "LA": 5}),
     ("output_buffer", {"COLS": 4, "LANES": 16, "BEAT_BYTES": 8}),
     ("output_buffer", {"COLS": 16, "LANES": 4, "BEAT_BYTES": 32, "BANKS": 3, "WORDS": 192}),
     ("output_buffer", {"COLS": 4, "LANES": 4}),
