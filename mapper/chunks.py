@@ -31,6 +31,12 @@ class LaneWork:
             return replace(self.whole, elements=size)
         return replace(self.whole, elements=size, rows=size // self.length if self.length else 1)
 
+    def cycles(self, wuve: Wuve) -> int:
+        """Of all chunks' lane operations."""
+        count, rest = divmod(self.whole.elements, self.chunk)
+        cycles = count * vector_cycles(self.work(self.chunk), wuve)
+        return cycles + (vector_cycles(self.work(rest), wuve) if rest else 0)
+
 
 def lane_work(cost: VectorCost, fit: int, wuve: Wuve) -> LaneWork:
     """The fastest way to lay the rows of ``cost``; ``fit`` elements fit a bank."""
@@ -38,18 +44,32 @@ def lane_work(cost: VectorCost, fit: int, wuve: Wuve) -> LaneWork:
     if not cost.programs or cost.rows < 1 or cost.elements % cost.rows:
         return LaneWork(each, whole_units(fit, cost.elements, wuve.lanes, wuve.lanes * wuve.slots))
     if cost.channels:
-        if cost.rows > fit:
-            return LaneWork(each, whole_units(fit, cost.elements, wuve.lanes))
-        whole = _vector(cost, Over.SLOTS, wuve)
-        return LaneWork(whole, whole_units(fit, cost.elements, cost.rows, cost.rows * wuve.slots))
+        return _channels(cost, fit, wuve, each)
     length = cost.elements // cost.rows
     if length > fit:
         whole = _vector(cost, Over.ALL, wuve)
         return LaneWork(whole, whole_units(fit, cost.elements, wuve.lanes, wuve.lanes * wuve.slots))
-    overs = (Over.LANES, Over.ALL)
-    whole = min((_vector(cost, over, wuve) for over in overs), key=lambda w: vector_cycles(w, wuve))
-    unit = length * wuve.slots if whole.over == Over.LANES else length
-    return LaneWork(whole, whole_units(fit, cost.elements, length, unit), length)
+    units = {
+        Over.LANES: (length, length * wuve.slots),
+        Over.ALL: (length,),
+        Over.APART: (length, length * wuve.lanes, length * wuve.lanes * wuve.slots),
+    }
+    known = ROWS[cost.programs[0]].overs
+    ways = [
+        LaneWork(_vector(cost, over, wuve), whole_units(fit, cost.elements, *sizes), length)
+        for over, sizes in units.items()
+        if over in known
+    ]
+    return min(ways, key=lambda way: way.cycles(wuve))
+
+
+def _channels(cost: VectorCost, fit: int, wuve: Wuve, each: Vector) -> LaneWork:
+    """Rows that are channels: those of the lanes at a time, so that few sums are folded."""
+    together = wuve.lanes if cost.rows % wuve.lanes == 0 else cost.rows
+    if together > fit:
+        return LaneWork(each, whole_units(fit, cost.elements, wuve.lanes))
+    whole = replace(_vector(cost, Over.SLOTS, wuve), rows=together)
+    return LaneWork(whole, whole_units(fit, cost.elements, together, together * wuve.slots))
 
 
 def _vector(cost: VectorCost, over: Over, wuve: Wuve) -> Vector:

@@ -61,6 +61,7 @@ class Over(StrEnum):
     """Where the elements of a row lie."""
 
     EACH = ""  # no rows: every round is on its own
+    APART = "apart"  # a row in a lane of a slot: a round is one element of `lanes` rows
     LANES = "lanes"  # a row in a slot: all its rounds, one after the other
     SLOTS = "slots"  # a row in a lane: rounds `lanes` rows wide, dealt out to the slots
     ALL = "all"  # a row in all lanes of all slots

@@ -89,6 +89,13 @@ def strips_of(work: Vector, wuve: Wuve) -> Strips:
             wide, _ceil(length, slots), used, Limit.LAST_STEP, lanes, 1, wide, wide * slots,
             wide * length,
         )  # fmt: skip
+    if work.over == Over.APART:
+        wide = _ceil(work.rows, lanes)
+        count, used = _ceil(wide, slots), _last(wide, slots)
+        return Strips(
+            count, length, used, Limit.LAST_STRIP, lanes, length * slots, 1, slots,
+            count * slots * length,
+        )  # fmt: skip
     width, tail = _ceil(length, lanes), _last(length, lanes)
     if work.over == Over.LANES:
         count, used = _ceil(work.rows, slots), _last(work.rows, slots)

@@ -686,7 +686,9 @@ def _max_pool_backward(k: Kernel, *windows: float) -> None:
 
 
 _ACROSS = (Over.LANES,)
-_ANY = (Over.LANES, Over.SLOTS, Over.ALL)
+_WHOLE = (Over.LANES, Over.ALL)
+_ANY = (*_WHOLE, Over.SLOTS)
+_FREE = (*_WHOLE, Over.APART)
 
 ROWS: dict[str, Formula] = {
     **dict.fromkeys(("sum", "mean"), Formula(_sum, 1, _ANY)),
@@ -695,16 +697,16 @@ ROWS: dict[str, Formula] = {
     **dict.fromkeys(("norm", "linalg_vector_norm"), Formula(_norm, 1, _ANY)),
     **dict.fromkeys(("var", "var_mean"), Formula(_variance, 1, _ANY)),
     **dict.fromkeys(("std", "std_mean"), Formula(_deviation, 1, _ANY)),
-    "logsumexp": Formula(_logsumexp, 1, (Over.LANES, Over.ALL)),
+    "logsumexp": Formula(_logsumexp, 1, _WHOLE),
     "native_layer_norm": Formula(_layer_norm, 1, _ACROSS, words=1),
     "native_layer_norm_backward": Formula(_layer_norm_backward, 2, _ACROSS, words=1),
     "_fused_rms_norm": Formula(_rms_norm, 1, _ACROSS, words=1),
     "_fused_rms_norm_backward": Formula(_rms_norm_backward, 2, _ACROSS, words=1),
-    "_softmax": Formula(_softmax, 1, (Over.LANES, Over.ALL)),
-    "_safe_softmax": Formula(lambda k: _softmax(k, True), 1, (Over.LANES, Over.ALL)),
-    "_log_softmax": Formula(_log_softmax, 1, (Over.LANES, Over.ALL)),
-    "_softmax_backward_data": Formula(_softmax_backward, 2, (Over.LANES, Over.ALL)),
-    "_log_softmax_backward_data": Formula(_log_softmax_backward, 2, (Over.LANES, Over.ALL)),
+    "_softmax": Formula(_softmax, 1, _FREE),
+    "_safe_softmax": Formula(lambda k: _softmax(k, True), 1, _FREE),
+    "_log_softmax": Formula(_log_softmax, 1, _FREE),
+    "_softmax_backward_data": Formula(_softmax_backward, 2, _FREE),
+    "_log_softmax_backward_data": Formula(_log_softmax_backward, 2, _FREE),
     "batch_sums": Formula(_batch_sums, 1, (Over.SLOTS,), words=2, by_strip=True),
     "batch_scale": Formula(_batch_scale, 1, (Over.SLOTS,), words=2, by_strip=True),
     "batch_sums_backward": Formula(_batch_sums_backward, 2, (Over.SLOTS,), 4, True),

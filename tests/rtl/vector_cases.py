@@ -48,10 +48,12 @@ def row_cases(machine: Machine, seed: int) -> list[Case]:
         if "pool" in name:
             continue
         for over in formula.overs:
-            for rows, length in ((slots + 2, lanes + 1), (3, 5 * lanes)):
+            sizes = [(slots + 2, lanes + 1), (3, 5 * lanes)]
+            if over is Over.APART:  # whole strips: what lies beyond the rows is not written
+                sizes = [(slots * lanes, lanes + 1), (2 * slots * lanes, 3)]
+            for rows, length in sizes:
                 work = vector_work(name, rows * length, wuve, over=over, rows=rows)
-                wide = -(-length // lanes)
-                lines = length * -(-rows // lanes) if over is Over.SLOTS else rows * wide
+                lines = strips_of(work, wuve).rounds
                 seed += 10
                 cases.append(case_of(machine, work, lines, seed))
     return cases

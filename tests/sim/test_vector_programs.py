@@ -325,6 +325,20 @@ def test_softmax_and_its_gradient(rows: int, length: int) -> None:
     close(unpadded(run(work, [padded(g), padded(log_y)])[0], rows, length), true, 2.0**-14)
 
 
+@pytest.mark.parametrize(("rows", "length"), [(70, 9), (5, 20), (64, 3)])
+def test_softmax_of_rows_that_lie_apart(rows: int, length: int) -> None:
+    """Lanes and slots are rows; a strip's elements lie column by column."""
+    strip = LANES * MACHINE.wuve.slots
+    strips = -(-rows // strip)
+    x = rows_of(34, strips * strip, length)
+    image = x.reshape(strips, strip, length).swapaxes(1, 2)
+    work = work_of("_softmax", rows * length, (), Over.APART, rows)
+    made, _ = run(work, [np.ascontiguousarray(image)])
+    found = made[: x.size].reshape(strips, length, strip).swapaxes(1, 2).reshape(-1, length)
+    close(found[:rows].reshape(-1), torch.softmax(torch.tensor(x[:rows].astype(np.float64)), 1))
+    assert work.row_passes < work_of("_softmax", rows * length, (), Over.LANES, rows).row_passes
+
+
 def test_softmax_of_rows_that_are_masked_out() -> None:
     x = rows_of(22, 4, 8)
     x[1], x[2, ::2] = -np.inf, -np.inf
