@@ -21,6 +21,7 @@ from weft.sim.program import (
     Update,
     Vector,
 )
+from weft.sim.strips import row_operations
 from weft.sim.timing import (
     UPDATE_PASSES,
     duration,
@@ -135,7 +136,7 @@ def _work_counts(instruction: Instruction, machine: Machine) -> dict[str, int]:
             }
         case Vector():
             return {
-                "wuve_ops": work.elements * work.passes,
+                "wuve_ops": work.elements * work.passes + row_operations(work, machine.wuve),
                 "buffer_read_bytes": 2 * work.elements,
                 "buffer_write_bytes": 2 * work.elements,
             }

@@ -15,7 +15,7 @@ from weft.sim.lanes import LaneError, Over
 from weft.sim.machine import Wuve
 from weft.sim.program import Vector
 
-__all__ = ["Limit", "Strips", "strips_of", "vector_cycles"]
+__all__ = ["Limit", "Strips", "row_operations", "strips_of", "vector_cycles"]
 
 
 class Limit(IntEnum):
@@ -113,3 +113,10 @@ def vector_cycles(work: Vector, wuve: Wuve) -> int:
     """Cycles in which the sequencer issues lane operations: every slot of every strip its turn."""
     strips = strips_of(work, wuve)
     return strips.count * wuve.slots * (work.row_passes + strips.width * work.passes)
+
+
+def row_operations(work: Vector, wuve: Wuve) -> int:
+    """Lane operations on rows: those of every lane in every slot of a strip."""
+    if not work.row_passes:
+        return 0
+    return strips_of(work, wuve).count * wuve.slots * wuve.lanes * work.row_passes

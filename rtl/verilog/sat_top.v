@@ -284,6 +284,9 @@ module sat_top #(
     );
 
     // Store, and the lines of outputs that WUVE works on.
+    localparam LINE = 32 * WUVE_LANES;
+    wire [           LINE-1:0] words, halves, new_words;
+    wire [  8*WRITE_BYTES-1:0] drain_words, drain_halves;
     wire                       fused_read, fused_write;
     wire [               23:0] fused_at, fused_write_at;
     wire [  32*WUVE_LANES-1:0] fused_line;
@@ -467,17 +470,14 @@ module sat_top #(
     assign drain_data = asked == 4'd0 ? out_data : {{(8*WRITE_BYTES){1'b0}}, plain};
 
     // WUVE.
-    localparam LINE = 32 * WUVE_LANES;
     wire            wuve_start, wuve_done;
     wire [   255:0] wuve_head = heads[256*WUVE+:256];
     reg  [    23:0] vector_in_base, vector_out_base;  // in words of WUVE_LANES floats
     wire [    23:0] word_at, half_at, new_word_at, new_half_at;
-    wire [LINE-1:0] words, halves, new_words;
     wire [LINE/2-1:0] new_halves;
     wire            new_word, new_half;
     wire [    23:0] new_word_place = vector_out_base + new_word_at;
     wire [    23:0] new_half_place = {vector_out_base[22:0], 1'b0} + new_half_at;
-    wire [8*WRITE_BYTES-1:0] drain_words, drain_halves;
 
     always @(posedge clk)
         if (wuve_start) begin

@@ -12,7 +12,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from weft.mapper.lower import edge_layers, lower
 from weft.mapper.trace import trace
 from weft.models.zoo import ZOO, build
-from weft.sim.workload import Stage
+from weft.sim.vector_programs import PROGRAMS
+from weft.sim.workload import Stage, VectorOp
+
+GATHERS = {"embedding", "embedding_dense_backward", "nll_loss_forward", "nll_loss_backward"}
+"""Ops whose addresses the data decide: priced, but no lane program."""
 
 
 def counted(name: str) -> dict[str, int]:
@@ -35,6 +39,9 @@ def test_zoo_model(name: str) -> None:
     assert dict(ours) == counted(name)
     assert workload.parameters == ZOO[name].parameters
     assert not workload.uncosted
+    vector_ops = [item for item in workload.items if isinstance(item, VectorOp)]
+    assert {op.op for op in vector_ops if not op.programs} <= GATHERS
+    assert all(program in PROGRAMS for op in vector_ops for program in op.programs)
     weighted = {p.name for p in workload.products if p.stage is Stage.FF and p.right.parameter}
     assert {p.name for p in workload.products if p.stage is Stage.WU} == weighted
     roles = edge_layers(workload)
