@@ -79,7 +79,7 @@ _UNITS = {
         *(f"rows over {over.name}" for over in Over),
         *("windows", "fused", "one strip", "many strips", "ragged lanes", "ragged slots"),
     ),
-    "vector_unit": (
+    "wuve_lane": (
         *(f"kind {kind.name}" for kind in Kind if kind is not Kind.FUNCTION),
         *(f"function {function.name}" for function in Function),
         *(f"source {name}" for name in ("register", *CODES)),
@@ -139,7 +139,7 @@ def _work_bins(machine: Machine, case: Case, bound: Bound) -> Iterable[str]:
             yield f"wuve: {rounds}"
         case Vector() as work:
             yield from (f"wuve: {name}" for name in _strips(machine, work))
-            yield from (f"vector_unit: {name}" for name in _lane_program(machine, work))
+            yield from (f"wuve_lane: {name}" for name in _lane_program(machine, work))
         case Sync():
             if queue is Queue.STORE:
                 yield "store_unit: fence"

@@ -44,13 +44,13 @@ def _above(value: int) -> int:
 
 
 def lane_depth(array: Array) -> int:
-    """Cycles of a lane operation's arithmetic (vector_lane.v)."""
+    """Cycles of a lane operation's arithmetic (wuve_lane.v)."""
     return max(array.multiplier_stages + array.adder_stages, 6)
 
 
 def wuve_least_pipeline(array: Array) -> int:
-    """Cycles around WUVE's rounds: two multipliers, three adders and six more (wuve.v)."""
-    return 2 * array.multiplier_stages + 3 * array.adder_stages + 6
+    """Cycles from the last lane operation to the end of its instruction (wuve.v)."""
+    return lane_depth(array) + 5
 
 
 def bank_words(machine: Machine) -> dict[str, int]:

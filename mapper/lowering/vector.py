@@ -114,12 +114,29 @@ def _move(lowering: Lowering, op: Op) -> None:
 def _gather(lowering: Lowering, op: Op) -> None:
     """As many elements of the table as there are in the output, and the indices.
 
-    Loads have no addresses that the data decide, so this has a price but no program.
+    Rows by indices that the host knows when it writes the program are loads and a copy; loads have
+    no addresses that the data decide, so other gathers have a price but no program.
     """
     inputs = _read(lowering, op)
     output = _written(lowering, op)
     indices = sum(tensor.distinct for tensor in inputs[1:])
-    _emit(lowering, op, elements=output, reads=min(output, inputs[0].distinct) + indices)
+    _emit(
+        lowering,
+        op,
+        elements=output,
+        reads=min(output, inputs[0].distinct) + indices,
+        programs=("copy",) if op.name == "embedding" and _known(lowering, op) else (),
+    )
+
+
+def _known(lowering: Lowering, op: Op) -> bool:
+    """Whether the op's indices are inputs or constants of the step, not worked out in it."""
+    makers = lowering.waits_for((lowering.tensor(op.arguments[1]).index,))
+    items = [lowering.items[place] for place in makers]
+    return all(
+        isinstance(item, VectorOp) and (not item.reads or item.op.endswith("_like"))
+        for item in items
+    )
 
 
 @lowers("embedding_dense_backward", "index_put", "index_put_", "_index_put_impl_", "index_add",
@@ -139,6 +156,7 @@ def _scatter(lowering: Lowering, op: Op) -> None:
         elements=source.elements + target,
         reads=2 * source.distinct + indices + copied,
         writes=source.elements + target,
+        programs=("add",) if op.name == "embedding_dense_backward" and _known(lowering, op) else (),
     )
 
 

@@ -42,8 +42,8 @@ module wuve #(
     input  wire [                   1:0] words,          // log2 of the words of a row
     input  wire                          by_strip,       // words go by strips, not by steps
     input  wire                          two_out,        // words leave per strip
-    input  wire                          planar,         // words go by rounds, each kind on its own;
-    input  wire [                  23:0] rounds,         // of a kind. Word 0 leaves as FP16 too
+    input  wire                          planar,         // words go by rounds, kinds apart; 0 leaves as FP16 too
+    input  wire [                  23:0] rounds,         // of a kind of words
     input  wire                          fused,
     output wire                          done,
 
