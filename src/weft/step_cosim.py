@@ -25,8 +25,8 @@ from weft.rtl.cosim import CosimResult, run_and_keep
 from weft.rtl.product import Case
 from weft.rtl.simulate import IDEAL, Pauses
 from weft.sim.engine import Engine
-from weft.sim.machine import Machine
 from weft.sim.pattern import Pattern
+from weft.sim.workload import Stage
 from weft.simulation import Settings, simulate
 from weft.subject import find_subject
 
@@ -102,7 +102,7 @@ def prepare(
     torch.manual_seed(seed)
     network, example, loss_fn = _built(build())
     _draw(network)
-    step = StepValues(placed, plan.machine, network, example, loss_fn)
+    step = StepValues(placed, plan, network, example, loss_fn)
     case = step.case(f"{Path(name).name} {settings.recipe} {settings.pattern} seed {seed}")
     return plan, step, case
 
@@ -129,13 +129,16 @@ class StepValues:
     def __init__(
         self,
         placed: Placed,
-        machine: Machine,
+        plan: Plan,
         network: nn.Module,
         example: Tensor,
         loss_fn: Callable[[Tensor], Tensor],
     ) -> None:
         self.placed, self.example = placed, example
-        self.width = columns_of_pass(machine.array)
+        forward = [item for item in plan.workload.products if item.stage is Stage.FF]
+        self.reads_images = forward[0].convolution is not None
+        self.makes_images = forward[-1].convolution is not None
+        self.width = columns_of_pass(plan.machine.array)
         self.parameters = {name: p.detach() for name, p in network.named_parameters()}
         missing = sorted(set(self.parameters) - set(placed.weights))
         if missing:
@@ -179,8 +182,8 @@ class StepValues:
     def _input(self, tensor: str) -> Bytes:
         grid = self.placed.grids[tensor]
         if self.placed.inputs[tensor] == "activation":
-            return _pixels(self.example, grid)
-        return _pixels(self.made.output_gradient, grid)
+            return _pixels(self.example, grid, self.reads_images)
+        return _pixels(self.made.output_gradient, grid, self.makes_images)
 
     def _weights(
         self, masters: dict[str, Tensor], states: dict[str, tuple[Tensor, ...]]
@@ -213,7 +216,8 @@ class StepValues:
             masters[name], *new = self._stepped(old, self.states[name], gradient, rates)
             states[name] = tuple(new)
         wanted = self._weights(masters, states)
-        wanted["output"] = _pixels(self.made.output, self.placed.grids[self.placed.output])
+        grid = self.placed.grids[self.placed.output]
+        wanted["output"] = _pixels(self.made.output, grid, self.makes_images)
         checks: list[Checked] = []
         for tensor, image in wanted.items():
             first = case.tensors[self.placed.output if tensor == "output" else tensor]
@@ -250,18 +254,10 @@ def _rows(weight: Tensor) -> NDArray[Any]:
     return np.ascontiguousarray(flat.permute(2, 1, 0).numpy())
 
 
-def _pixels(values: Tensor, grid: Grid) -> Bytes:
+def _pixels(values: Tensor, grid: Grid, images: bool) -> Bytes:
     """Images [B, C, H, W], or rows with the channels last, inside the grid's border."""
     image = np.zeros(grid.shape, np.float16)
-    if (
-        values.dim() == 4
-        and values.shape[1] == grid.channels
-        and values.shape[2:]
-        == (
-            grid.height,
-            grid.width,
-        )
-    ):
+    if images:
         values = values.permute(0, 2, 3, 1)
     inside = values.numpy().reshape(grid.images, grid.height, grid.width, grid.channels)
     edge = grid.border
