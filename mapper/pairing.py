@@ -20,7 +20,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from weft.mapper.fuse import Group, Item
-from weft.sim.workload import Product
+from weft.sim.workload import Product, Stage, UpdateOp
 
 __all__ = ["Block", "Pairing", "best_pairs", "feasible_pairs", "greedy_pairs", "in_order"]
 
@@ -62,7 +62,7 @@ class Pairing:
 
 def feasible_pairs(items: Sequence[Item], groups: Sequence[Group]) -> list[Pair]:
     """Every product and stream of which the earlier can be put off to the place of the later."""
-    until = _first_consumers(items, groups)
+    until = _latest_places(items, groups)
     heads = [items[group.head] for group in groups]
     products = [place for place, head in enumerate(heads) if isinstance(head, Product)]
     streams = [place for place, head in enumerate(heads) if not isinstance(head, Product)]
@@ -72,6 +72,31 @@ def feasible_pairs(items: Sequence[Item], groups: Sequence[Group]) -> list[Pair]
         for product in products
         if until[min(product, stream)] > max(product, stream)
     ]
+
+
+def _latest_places(items: Sequence[Item], groups: Sequence[Group]) -> list[int]:
+    """The first place at which each group would come too late; beyond the end if there is none.
+
+    That is where what it makes is read, where the weight that it reads is updated, and for a
+    forward product its layer's weight gradient, which loads the activation before it waits.
+    """
+    first = _first_consumers(items, groups)
+    updates: dict[str, int] = {}
+    gradients: dict[str, int] = {}
+    for place, group in enumerate(groups):
+        for member in group.members:
+            item = items[member]
+            if isinstance(item, UpdateOp):
+                updates[item.parameter] = place
+            elif isinstance(item, Product) and item.stage is Stage.WU:
+                gradients.setdefault(item.name, place)
+    for place, group in enumerate(groups):
+        head = items[group.head]
+        if isinstance(head, Product):
+            first[place] = min(first[place], updates.get(head.right.parameter, len(groups)))
+            if head.stage is Stage.FF:
+                first[place] = min(first[place], gradients.get(head.name, len(groups)))
+    return first
 
 
 def _first_consumers(items: Sequence[Item], groups: Sequence[Group]) -> list[int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -130,6 +130,11 @@ def _loss(scores: Tensor) -> Tensor:
     return (scores * scores).mean()
 
 
+def _two_layers() -> Built:
+    return Perceptron([16, 48, 16]), torch.randn(4, 16), _loss
+
+
+@example(_two_layers, "1:4", "sgd-momentum", True)  # its last product would like to run last
 @given(
     networks(),
     st.sampled_from(["1:4", "2:4", "2:8", "4:8"]),
