@@ -25,6 +25,7 @@ from weft.mapper.switches import Switches
 from weft.mapper.words import words_fit
 from weft.sim.machine import Machine
 from weft.sim.program import Dataflow, Matmul
+from weft.sim.strips import whole_rounds
 from weft.sim.timing import ceil_div, matmul_cycles
 
 __all__ = [
@@ -297,8 +298,7 @@ class _Costs:
         unit = self.problem.m.unit * self.problem.n.unit * len(self.problem.phases)
         elements: Any = self.grid.batch * m * n * unit
         wuve = self.machine.wuve
-        rounds = ceil_div(ceil_div(elements, wuve.lanes), wuve.slots) * wuve.slots
-        return cast("Ints", rounds * self.fused.passes + wuve.pipeline_cycles)
+        return cast("Ints", whole_rounds(elements, wuve) * self.fused.passes + wuve.pipeline_cycles)
 
     def vector(self) -> Ints:
         """WUVE cycles of all fused work."""

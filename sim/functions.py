@@ -15,7 +15,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SEGMENTS", "Function", "coefficients", "evaluate", "least_width"]
+__all__ = ["SEGMENTS", "Function", "coefficients", "evaluate"]
 
 SEGMENTS = 128
 """Per function; the segment's number is the top of what the function is a function of."""
@@ -37,9 +37,7 @@ class Function(IntEnum):
     RECIPROCAL = 2
     RSQRT = 3
     TANH = 4
-    MILLS = (
-        5  # normal tail over density: e^(x^2 / 2) sqrt(2 pi) times what the density integrates to
-    )
+    MILLS = 5  # the normal distribution's tail beyond x, over e^(-x^2 / 2)
     SINE = 6  # of turns: sin(2 pi x)
 
 
@@ -81,11 +79,6 @@ def coefficients() -> NDArray[np.int64]:
         table[function] = fitted
     table[Function.LOG2, 0, 0] = 0  # log2(1) is 0
     return table
-
-
-def least_width(values: NDArray[np.int64]) -> int:
-    """Bits that hold ``values`` in two's complement."""
-    return int(max(np.abs(values).max(), 1)).bit_length() + 1
 
 
 def _shifted(significand: Wide, distance: Wide) -> Wide:

@@ -419,24 +419,18 @@ def _allocate(phases: list[tuple[bool, list[_Op]]]) -> dict[int, int]:
                 ends[op.target] = max(ends[op.target], place)
             place += 1
     given: dict[int, int] = {}
-    free = list(range(REGISTERS))
+    owners = [-1] * REGISTERS  # the value that each real register was last given to
     for register in sorted(begins, key=lambda r: begins[r]):
-        for other, real in given.items():
-            if (
-                real not in free
-                and ends[other] <= begins[register]
-                and _last_owner(given, real, begins) == other
-            ):
-                free.append(real)
-        if not free:
+        free = (
+            real
+            for real, owner in enumerate(owners)
+            if owner < 0 or ends[owner] <= begins[register]
+        )
+        real = next(free, None)
+        if real is None:
             raise LaneError(f"more than {REGISTERS} values at once")
-        free.sort()
-        given[register] = free.pop(0)
+        given[register], owners[real] = real, register
     return given
-
-
-def _last_owner(given: dict[int, int], real: int, begins: dict[int, int]) -> int:
-    return max((r for r, place in given.items() if place == real), key=lambda r: begins[r])
 
 
 def _lane_op(name: str, op: _Op, registers: dict[int, int]) -> LaneOp:

@@ -15,7 +15,15 @@ from weft.sim.lanes import LaneError, Over
 from weft.sim.machine import Wuve
 from weft.sim.program import Vector
 
-__all__ = ["Limit", "Strips", "row_operations", "strips_of", "vector_cycles"]
+__all__ = [
+    "Limit",
+    "Strips",
+    "ceil_div",
+    "row_operations",
+    "strips_of",
+    "vector_cycles",
+    "whole_rounds",
+]
 
 
 class Limit(IntEnum):
@@ -42,8 +50,14 @@ class Strips:
     """Rounds of operands that lie in the bank."""
 
 
-def _ceil(a: int, b: int) -> int:
+def ceil_div(a: int, b: int) -> int:
+    """a / b rounded up, for integers and integer arrays."""
     return -(-a // b)
+
+
+def whole_rounds(elements: int, wuve: Wuve) -> int:
+    """Rounds of ``elements`` without rows, in whole strips; for integers and integer arrays."""
+    return ceil_div(ceil_div(elements, wuve.lanes), wuve.slots) * wuve.slots
 
 
 def _last(count: int, size: int) -> int:
@@ -75,36 +89,36 @@ def strips_of(work: Vector, wuve: Wuve) -> Strips:
             rounds,
         )
     if work.over == Over.EACH:
-        rounds = _ceil(work.elements, lanes)
+        rounds = ceil_div(work.elements, lanes)
         used = _last(rounds, slots)
-        count = _ceil(rounds, slots)
+        count = ceil_div(rounds, slots)
         return Strips(count, 1, used, Limit.LAST_STRIP, lanes, slots, 1, 1, rounds)
     if work.rows < 1 or work.elements % work.rows:
         raise LaneError(f"{work.elements} elements in {work.rows} rows")
     length = work.elements // work.rows
     if work.over == Over.SLOTS:
-        wide = _ceil(work.rows, lanes)
+        wide = ceil_div(work.rows, lanes)
         used = _last(length, slots)
         return Strips(
-            wide, _ceil(length, slots), used, Limit.LAST_STEP, lanes, 1, wide, wide * slots,
+            wide, ceil_div(length, slots), used, Limit.LAST_STEP, lanes, 1, wide, wide * slots,
             wide * length,
         )  # fmt: skip
     if work.over == Over.APART:
-        wide = _ceil(work.rows, lanes)
-        count, used = _ceil(wide, slots), _last(wide, slots)
+        wide = ceil_div(work.rows, lanes)
+        count, used = ceil_div(wide, slots), _last(wide, slots)
         return Strips(
             count, length, used, Limit.LAST_STRIP, lanes, length * slots, 1, slots,
             count * slots * length,
         )  # fmt: skip
-    width, tail = _ceil(length, lanes), _last(length, lanes)
+    width, tail = ceil_div(length, lanes), _last(length, lanes)
     if work.over == Over.LANES:
-        count, used = _ceil(work.rows, slots), _last(work.rows, slots)
+        count, used = ceil_div(work.rows, slots), _last(work.rows, slots)
         return Strips(
             count, width, used, Limit.LAST_STRIP, tail, width * slots, width, 1, width * work.rows
         )
     used = _last(width, slots)
     return Strips(
-        work.rows, _ceil(width, slots), used, Limit.LAST_STEP, tail, width, 1, slots,
+        work.rows, ceil_div(width, slots), used, Limit.LAST_STEP, tail, width, 1, slots,
         width * work.rows,
     )  # fmt: skip
 

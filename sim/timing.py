@@ -21,7 +21,7 @@ from weft.sim.program import (
     Update,
     Vector,
 )
-from weft.sim.strips import vector_cycles
+from weft.sim.strips import ceil_div, vector_cycles
 from weft.sim.vector_programs import OPTIMIZERS, compile_program
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "UPDATE_PASSES",
     "Duration",
     "PassTiming",
+    "ceil_div",
     "duration",
     "kept_depth",
     "matmul_cycles",
@@ -48,11 +49,6 @@ UPDATE_PASSES = {name: compile_program(name).passes for name in OPTIMIZERS}
 def larger(a: int, b: int) -> int:
     """The maximum, written so that integer arrays pass through too."""
     return (a + b + abs(a - b)) // 2
-
-
-def ceil_div(a: int, b: int) -> int:
-    """a / b rounded up, for integers and integer arrays."""
-    return -(-a // b)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from scipy.special import erfcx
 from weft.rtl.build import VERILOG, Design, build_cpp, lint
 from weft.rtl.structure import closure
 from weft.rtl.tables import TABLE, table_text
-from weft.sim.functions import WIDTHS, Function, coefficients, evaluate, least_width
+from weft.sim.functions import WIDTHS, Function, coefficients, evaluate
 
 BENCH = VERILOG.parent / "bench" / "drive_function.cpp"
 DESIGN = Design("function_unit", closure("function_unit"))
@@ -97,6 +97,11 @@ def test_sine_and_small_logarithms_have_an_absolute_error() -> None:
     near_one = 1 + x / 10
     logarithm = evaluate(Function.LOG2, near_one.view(np.uint32)).view(np.float32)
     assert np.max(np.abs(logarithm - np.log2(near_one.astype(np.float64)))) < 2**-23.5
+
+
+def least_width(values: NDArray[np.int64]) -> int:
+    """Bits that hold ``values`` in two's complement."""
+    return int(max(np.abs(values).max(), 1)).bit_length() + 1
 
 
 def test_table_is_what_the_simulator_uses() -> None:
