@@ -9,7 +9,7 @@ from weft.sim.lanes import Over
 from weft.sim.machine import Wuve
 from weft.sim.program import Vector
 from weft.sim.strips import vector_cycles
-from weft.sim.vector_programs import ROWS, compile_program
+from weft.sim.vector_programs import PROGRAMS, compile_program
 
 __all__ = ["LaneWork", "lane_work", "whole_units"]
 
@@ -54,7 +54,7 @@ def lane_work(cost: VectorCost, fit: int, wuve: Wuve) -> LaneWork:
         Over.ALL: (length,),
         Over.APART: (length, length * wuve.lanes, length * wuve.lanes * wuve.slots),
     }
-    known = ROWS[cost.programs[0]].overs
+    known = PROGRAMS[cost.programs[0]].overs
     ways = [
         LaneWork(_vector(cost, over, wuve), whole_units(fit, cost.elements, *sizes), length)
         for over, sizes in units.items()
@@ -74,10 +74,16 @@ def _channels(cost: VectorCost, fit: int, wuve: Wuve, each: Vector) -> LaneWork:
 
 def _vector(cost: VectorCost, over: Over, wuve: Wuve) -> Vector:
     """All of it as one instruction. Rows that no program can have so are timed as if it could."""
-    name = cost.programs[0]
-    allowed = over if over in ROWS[name].overs else ROWS[name].overs[0]
-    per_row = compile_program(name, allowed, wuve.lanes, wuve.slots).row_passes
-    return Vector(cost.elements, cost.passes, over=over, rows=cost.rows, row_passes=per_row)
+    name, *others = cost.programs
+    allowed = over if over in PROGRAMS[name].overs else PROGRAMS[name].overs[0]
+    found = compile_program(name, allowed, wuve.lanes, wuve.slots, cost.constants).row_passes
+    # A program whose rows lie otherwise has other rows, and far fewer.
+    found += sum(
+        compile_program(other, over, wuve.lanes, wuve.slots).row_passes
+        for other in others
+        if over in PROGRAMS[other].overs
+    )
+    return Vector(cost.elements, cost.passes, over=over, rows=cost.rows, row_passes=found)
 
 
 def whole_units(fit: int, elements: int, *units: int) -> int:

@@ -35,7 +35,7 @@ class Group:
 class VectorCost:
     """A chain of vector ops as one stream: lane operations per element, elements moved.
 
-    ``rows``, ``channels`` and ``programs`` are those of its head.
+    ``rows``, ``channels``, ``programs`` and ``constants`` are those of its head.
     """
 
     elements: int
@@ -45,6 +45,7 @@ class VectorCost:
     rows: int = 0
     channels: bool = False
     programs: tuple[str, ...] = ()
+    constants: tuple[float, ...] = ()
 
 
 def _consumers(items: Sequence[Item]) -> list[set[int]]:
@@ -64,6 +65,8 @@ def _follows(item: Item, previous: Item, position: int, head: Item) -> bool:
     if not isinstance(item, VectorOp) or not item.elementwise or position - 1 not in item.inputs:
         return False
     if not isinstance(previous, Product | VectorOp) or _made_elements(previous) != item.elements:
+        return False
+    if isinstance(previous, VectorOp) and previous.scan is not None:
         return False
     # Behind a product there is no room for a second large operand.
     lone = item.reads - item.elements <= item.elements // 16
@@ -108,11 +111,14 @@ def vector_cost(items: Sequence[Item], group: Group) -> VectorCost:
             continue
         linked = op.elements if position != group.head else 0
         unstored = 0 if needed else op.elements
-        elements = max(elements, op.elements)
-        passes += op.passes
-        read += max(0, op.reads - linked) * op.element_bytes
-        write += max(0, op.writes - unstored) * op.element_bytes
+        done = op.scan or op
+        elements = max(elements, done.elements)
+        passes += done.passes
+        read += max(0, done.reads - linked) * op.element_bytes
+        write += max(0, done.writes - unstored) * op.element_bytes
     head = items[group.head]
     if not isinstance(head, VectorOp):
         return VectorCost(elements, passes, read, write)
-    return VectorCost(elements, passes, read, write, head.rows, head.channels, head.programs)
+    return VectorCost(
+        elements, passes, read, write, head.rows, head.channels, head.programs, head.constants
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeGuard
 
 from weft.mapper.graph import Op, TrainingGraph
-from weft.mapper.lowering import attention, convolution, matmul, vector
+from weft.mapper.lowering import attention, convolution, matmul, places, pooling, vector
 from weft.mapper.lowering.context import Item, Lowering, owner_and_leaf
 from weft.mapper.lowering.registry import REGISTRY
 from weft.mapper.lowering.table import FREE, POINTWISE
@@ -16,7 +16,7 @@ from weft.sim.workload import Product, Role, Stage, UpdateOp, VectorOp, Workload
 
 __all__ = ["LayerRoles", "edge_layers", "lower"]
 
-_FAMILIES = (attention, convolution, matmul, vector)
+_FAMILIES = (attention, convolution, matmul, places, pooling, vector)
 """Importing a family registers its ops."""
 
 
@@ -37,7 +37,7 @@ def lower(graph: TrainingGraph) -> Workload:
         items=tuple(lowering.items),
         uncosted=lowering.uncosted,
         parameters=graph.parameter_count,
-        notes=(*graph.notes, *_assumptions(lowering)),
+        notes=graph.notes,
     )
 
 
@@ -48,11 +48,8 @@ def _lower(lowering: Lowering, op: Op) -> None:
         rule(lowering, op)
     elif op.view or name in FREE:
         lowering.follow(op)
-    elif in_place in POINTWISE:
-        lower_pointwise(lowering, op, POINTWISE[in_place])
-    elif op.pointwise:
-        lowering.assumed[name] += 1
-        lower_pointwise(lowering, op, 1)
+    elif op.pointwise or in_place in POINTWISE:
+        lower_pointwise(lowering, op, POINTWISE.get(in_place, 1))
     else:
         lowering.leave_uncosted(op)
 
@@ -72,23 +69,6 @@ def _updates(lowering: Lowering) -> None:
                 ),
                 (),
             )
-
-
-def _assumptions(lowering: Lowering) -> tuple[str, ...]:
-    """What is priced without a lane program that the Verilog could run."""
-    ops = [item for item in lowering.items if isinstance(item, VectorOp)]
-    without = [op for op in ops if not op.programs]
-    notes: list[str] = []
-    if lowering.assumed:
-        names = ", ".join(sorted(lowering.assumed))
-        notes.append(f"one lane operation per element assumed for element-wise ops: {names}")
-    if without:
-        share = sum(op.elements * op.passes for op in without)
-        share /= sum(op.elements * op.passes for op in ops)
-        names = ", ".join(sorted({op.op for op in without}))
-        part = f"{share:.2%}" if share >= 1e-4 else "under 0.01%"
-        notes.append(f"{part} of lane operations are priced without a lane program: {names}")
-    return tuple(notes)
 
 
 @dataclass(frozen=True)

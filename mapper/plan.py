@@ -12,6 +12,7 @@ from weft.mapper.overlap import interleave
 from weft.mapper.pairing import Block, Pairing, best_pairs, feasible_pairs, in_order
 from weft.mapper.schedule import Pick, Scheduler, start_tokens
 from weft.mapper.tiling import Fused
+from weft.mapper.unbuilt import without_unbuilt
 from weft.mapper.words import MaskShape, mask_shape, without_loss
 from weft.sim.machine import Machine
 from weft.sim.pattern import Pattern
@@ -335,6 +336,7 @@ def make_plan(workload: Workload, scheduler: Scheduler) -> Plan:
     in_words = scheduler.machine.memory.in_words
     if in_words:
         workload = without_loss(workload)
+    workload = without_unbuilt(workload)
     planner = _Planner(scheduler, workload)
     groups = group_items(workload, apart=in_words)
     apart = _lay_out(planner, [Block(group) for group in groups])

@@ -97,8 +97,9 @@ def _gather(product: Product, inputs: tuple[int, ...], added: Added) -> VectorOp
         return None
     elements = product.left.elements
     return VectorOp(
-        product.name, product.stage, "gather", elements, elements, elements, inputs=inputs
-    )
+        product.name, product.stage, "gather", elements, elements, elements,
+        inputs=inputs, programs=("copy",),
+    )  # fmt: skip
 
 
 def _mask(product: Product, inputs: tuple[int, ...], added: Added) -> MaskWork | None:

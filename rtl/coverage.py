@@ -85,7 +85,14 @@ _UNITS = {
         *(f"source {name}" for name in ("register", *CODES)),
         *(f"guard {guard.name}" for guard in Guard),
         *(f"emit {emit.name}" for emit in Emit),
-        *("negated", "absolute", "lanes exchanged", "slots exchanged", "displaced"),
+        *(
+            "number of the lane",
+            "negated",
+            "absolute",
+            "lanes exchanged",
+            "slots exchanged",
+            "displaced",
+        ),
         *("1 operand", "2 operands", "4 operands", "words by strip", "words by step"),
     ),
 }
@@ -244,10 +251,11 @@ def _lane_program(machine: Machine, work: Vector) -> Iterator[str]:
 
 
 def _lane_op(op: LaneOp) -> Iterator[str]:
+    is_number = op.kind is Kind.RANDOM and op.function > 0
     if op.kind is Kind.FUNCTION:
         yield f"function {Function(op.function).name}"
     else:
-        yield f"kind {op.kind.name}"
+        yield "number of the lane" if is_number else f"kind {op.kind.name}"
     for source in (op.a, op.b, op.c):
         yield f"source {_SOURCES.get(source.code, 'register')}"
         if source.negate:

@@ -234,7 +234,11 @@ def mask_case(
 def _results(program: LaneProgram, work: Vector, machine: Machine) -> dict[str, int]:
     """Bytes of results by the part of WUVE's output bank that one instruction fills."""
     wuve, strips = machine.wuve, strips_of(work, machine.wuve)
-    emitted = Counter(op.emit for phase in program.phases for op in phase.ops)
+    emitted: Counter[Emit] = Counter()
+    for phase in program.phases:
+        times = strips.width if phase.sweep and work.window is not None else 1
+        for op in phase.ops:
+            emitted[op.emit] += times
     sizes: dict[str, int] = {}
     if Emit.HALF in emitted:
         outputs = strips.count * strips.used * emitted[Emit.HALF]

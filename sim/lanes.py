@@ -32,6 +32,7 @@ __all__ = [
     "LaneOp",
     "LaneProgram",
     "Over",
+    "Reduction",
     "Source",
     "Value",
 ]
@@ -54,7 +55,7 @@ class Kind(IntEnum):
     EQUAL = 4  # 1 if a = b, else 0
     PICK = 5  # c if a <= 0, else b
     FUNCTION = 6  # an elementary function of a
-    RANDOM = 7  # uniform in [1, 2)
+    RANDOM = 7  # uniform in [1, 2), or, of function 1, 1 + 2^-23 times the lane's number
 
 
 class Over(StrEnum):
@@ -65,6 +66,14 @@ class Over(StrEnum):
     LANES = "lanes"  # a row in a slot: all its rounds, one after the other
     SLOTS = "slots"  # a row in a lane: rounds `lanes` rows wide, dealt out to the slots
     ALL = "all"  # a row in all lanes of all slots
+
+
+class Reduction(StrEnum):
+    """How a row's parts are put together."""
+
+    SUM = "sum"
+    LARGEST = "largest"
+    PRODUCT = "product"
 
 
 class Guard(IntEnum):
@@ -297,6 +306,12 @@ class Kernel:
         """Uniform in [1, 2)."""
         return self._do(Kind.RANDOM, -0.0, -0.0, -0.0)
 
+    def number(self) -> Value:
+        """Slot times lanes, plus lane."""
+        made = self._do(Kind.RANDOM, -0.0, -0.0, -0.0)
+        self._last.function = 1
+        return self.mad(made, 2.0**23, -(2.0**23))
+
     def copy(self, a: Value | float) -> Value:
         """In a register of its own."""
         return self.mad(a, 1.0, -0.0)
@@ -316,16 +331,28 @@ class Kernel:
         """Let the last operation read its operands that many rounds on."""
         self._last.displacement = rounds
 
-    def reduced(self, gathered: Value, largest: bool = False) -> Value:
-        """The sum (or maximum) over the row of what each lane of each slot has gathered."""
+    def exchanges(self) -> list[tuple[int, int]]:
+        """Exchanges of lanes, then of slots, after which each has had to do with all of its row."""
         steps: list[tuple[int, int]] = []
         if self.over in (Over.LANES, Over.ALL):
             steps += [(step + 1, 0) for step in range((self.lanes - 1).bit_length())]
         if self.over in (Over.SLOTS, Over.ALL):
             steps += [(0, step + 1) for step in range((self.slots - 1).bit_length())]
-        for lane, slot in steps:
-            if largest:
+        return steps
+
+    def exchanged(self, value: Value, lane: int, slot: int) -> Value:
+        """``value`` of another lane, or of another slot."""
+        other = self.copy(value)
+        self._last.lane_exchange, self._last.slot_exchange = lane, slot
+        return other
+
+    def reduced(self, gathered: Value, how: Reduction = Reduction.SUM) -> Value:
+        """What each lane of each slot has gathered, put together over the row."""
+        for lane, slot in self.exchanges():
+            if how is Reduction.LARGEST:
                 gathered = self.max(gathered, gathered)
+            elif how is Reduction.PRODUCT:
+                gathered = self.mad(gathered, gathered, -0.0)
             else:
                 gathered = self.mad(gathered, 1.0, gathered)
             self._last.lane_exchange, self._last.slot_exchange = lane, slot

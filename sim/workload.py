@@ -17,6 +17,7 @@ __all__ = [
     "Operand",
     "Product",
     "Role",
+    "Scan",
     "Stage",
     "Uncosted",
     "UpdateOp",
@@ -130,6 +131,19 @@ class Product:
 
 
 @dataclass(frozen=True)
+class Scan:
+    """An op at places that the data decide, on a machine that knows its addresses before it runs.
+
+    Such a machine goes through all places and picks; the numbers are those of ``VectorOp``.
+    """
+
+    elements: int
+    passes: int
+    reads: int
+    writes: int
+
+
+@dataclass(frozen=True)
 class VectorOp:
     """An op on the vector unit: element-wise, reduction, normalisation, gather.
 
@@ -137,7 +151,9 @@ class VectorOp:
     element needs; ``reads`` and ``writes`` the distinct elements moved from and to memory when
     nothing is fused. ``elementwise`` ops can be fused behind the item that makes their first
     input, which then is not read again. An op on ``rows`` is what the lane ``programs`` do, one
-    after the other (``weft.sim.vector_programs``); of ``channels`` a row's elements lie apart.
+    after the other (``weft.sim.vector_programs``), the first with ``constants``; of ``channels`` a
+    row's elements lie apart. ``scan`` is how the lanes do it where that is another way than that of
+    a GPU. What is ``unbuilt`` no lane program does: a machine of lanes cannot run it.
     """
 
     name: str
@@ -153,6 +169,9 @@ class VectorOp:
     rows: int = 0
     channels: bool = False
     programs: tuple[str, ...] = ()
+    constants: tuple[float, ...] = ()
+    scan: Scan | None = None
+    unbuilt: bool = False
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ _PASSES_SCORES = frozenset(
         "where", "native_dropout", "bernoulli_", "tanh", "maximum", "slice", "cat",
     }
 ) | CASTS  # fmt: skip
+_RANDOM = ("rand", "bernoulli", "uniform", "normal", "dropout", "multinomial", "exponential")
 _PICKS = frozenset({"index", "index_select", "gather"})
 _REDUCES = frozenset({"sum", "sum_to_size", "mean"})
 _ACCUMULATES = frozenset(
@@ -41,8 +42,10 @@ class Analysis:
     ``graph.parameters``) that a tensor is made of when nothing but parameters, buffers and
     constants went into it; -1 otherwise. ``after_softmax``, ``before_softmax``: a softmax lies
     directly behind or ahead. ``gradient_of``: the parameter whose gradient it becomes through
-    views, casts, sums and accumulation; -1 otherwise. ``only_gradients``, by op index: backward
-    ops that are no products and whose results end up in gradients of parameters and nowhere else.
+    views, casts, sums and accumulation; -1 otherwise. ``known_to_host``: what only whole numbers
+    given to the step, buffers and constants went into, so that the host can work it out before.
+    ``only_gradients``, by op index: backward ops that are no products and whose results end up in
+    gradients of parameters and nowhere else.
     """
 
     def __init__(self, graph: TrainingGraph) -> None:
@@ -53,6 +56,11 @@ class Analysis:
         self.after_softmax = [False] * count
         self.before_softmax = [False] * count
         self.gradient_of = [-1] * count
+        self.known_to_host = [
+            tensor.kind in ("buffer", "constant")
+            or (tensor.kind == "input" and not tensor.is_floating)
+            for tensor in graph.tensors
+        ]
         self._constant = [tensor.kind in ("buffer", "constant") for tensor in graph.tensors]
         for position, parameter in enumerate(graph.parameters):
             self.weight[parameter.tensor] = position
@@ -60,6 +68,7 @@ class Analysis:
                 self.gradient_of[parameter.gradient] = position
         for op in graph.ops:
             self._forward(op)
+            self._host(op)
         for op in reversed(graph.ops):
             self._backward(op)
         self.only_gradients = self._only_gradients()
@@ -81,6 +90,13 @@ class Analysis:
             self.after_softmax[output] = softmax
             self.weight[output] = weight
             self._constant[output] = constant
+
+    def _host(self, op: Op) -> None:
+        by_shape = op.name.endswith("_like") or op.name.startswith("new_")
+        known = by_shape or all(self.known_to_host[i] for i in op.inputs)
+        random = any(word in op.name for word in _RANDOM)
+        for output in op.outputs:
+            self.known_to_host[output] = known and not random
 
     def _made_of(self, op: Op) -> int:
         """The largest parameter among the inputs if they all are parameters or constants.

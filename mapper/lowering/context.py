@@ -64,7 +64,6 @@ class Lowering:
         self.analysis = Analysis(graph)
         self.items: list[Item] = []
         self.forward: dict[int, list[ForwardProduct]] = {}
-        self.assumed: Counter[str] = Counter()
         self._producers: list[tuple[int, ...]] = [()] * len(graph.tensors)
         self._uncosted: Counter[tuple[str, str, Stage, int]] = Counter()
         self._uses: Counter[str] = Counter()

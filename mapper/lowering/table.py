@@ -12,16 +12,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from weft.sim.lanes import Over
-from weft.sim.vector_programs import ELEMENTWISE, ROWS, compile_program
+from weft.sim.vector_programs import ELEMENTWISE, PROGRAMS, compile_program
 
 __all__ = [
+    "ACCUMULATES",
     "BACKWARD_SWEEPS",
+    "COMPONENTWISE",
     "FREE",
+    "GENERATES",
     "MOVES",
     "OVERWRITES",
     "POINTWISE",
     "SWEEPS",
-    "UNBUILT",
     "Sweep",
 ]
 
@@ -39,11 +41,11 @@ FREE = frozenset(
 )
 """Ops that move nothing although their schema does not say that they are views."""
 
-UNBUILT = {"atan": 4, "atan2": 6, "polar": 6, "complex": 2}
-"""Lane operations of what has a price but no lane program: the Verilog cannot run it."""
-
-POINTWISE: dict[str, int] = UNBUILT | {name: compile_program(name).passes for name in ELEMENTWISE}
+POINTWISE: dict[str, int] = {name: compile_program(name).passes for name in ELEMENTWISE}
 """Lane operations per element of the output; all of them can be fused behind their producer."""
+
+COMPONENTWISE = frozenset(_words("copy _to_copy clone add sub neg rsub fill zero _conj_physical"))
+"""What does to each part of a complex number what it does to a real one."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Sweep:
 
 
 def _of(*programs: str, sweeps: int = 1) -> Sweep:
-    formulas = [ROWS[name] for name in programs]
+    formulas = [PROGRAMS[name] for name in programs]
     made = [
         compile_program(name, formula.overs[0])
         for name, formula in zip(programs, formulas, strict=True)
@@ -75,14 +77,18 @@ _BATCH = _of("batch_sums", "batch_scale", sweeps=2)
 _BATCH_BACKWARD = _of("batch_sums_backward", "batch_scale_backward", sweeps=2)
 
 SWEEPS: dict[str, Sweep] = {
-    # One running value per output element; no lane program multiplies up or keeps positions.
-    **dict.fromkeys(
-        _words("argmax argmin prod cumsum cumprod nansum count_nonzero cummax cummin"), Sweep(1)
-    ),
+    # One running value per output element.
     **{
         name: _of(name)
-        for name in _words("sum mean amax amin max min any all norm linalg_vector_norm")
+        for name in _words(
+            """sum mean amax amin max min any all norm linalg_vector_norm prod nansum count_nonzero
+            argmax argmin cumsum cumprod"""
+        )
     },
+    "aminmax": _of("amax", "amin"),
+    # Values and places.
+    "cummax": _of("cummax_places", "cummax"),
+    "cummin": _of("cummin_places", "cummin"),
     "logsumexp": _of("logsumexp", sweeps=2),
     # Sum and sum of squares.
     **{name: _of(name) for name in _words("var std var_mean std_mean")},
@@ -102,9 +108,9 @@ SWEEPS: dict[str, Sweep] = {
     "native_layer_norm_backward": _of("native_layer_norm_backward", "weight_sums", sweeps=2),
     "native_group_norm_backward": _of("native_layer_norm_backward", "weight_sums", sweeps=2),
     "_fused_rms_norm_backward": _of("_fused_rms_norm_backward", "weight_sums", sweeps=2),
-    # Square and sum per row, square root, scale by the quotient; no lane program.
-    "_weight_norm_interface": Sweep(2, 2),
-    "_weight_norm_interface_backward": Sweep(4, 2),
+    # Square and sum per row, square root, scale by the quotient; a row's elements lie apart.
+    "_weight_norm_interface": _of("_weight_norm_interface", sweeps=2),
+    "_weight_norm_interface_backward": _of("_weight_norm_interface_backward", sweeps=2),
     # Maximum; exponentials and their sum; exponentials again, scaled.
     "_softmax": _of("_softmax", sweeps=2),
     "_safe_softmax": _of("_safe_softmax", sweeps=2),
@@ -121,17 +127,30 @@ MOVES = frozenset(
     _words("""
     cat stack repeat repeat_interleave roll flip constant_pad_nd reflection_pad1d
     reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d
-    im2col col2im pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle
-    index_fill split_with_sizes_copy zeros ones full full_like zeros_like ones_like
+    im2col pixel_shuffle pixel_unshuffle channel_shuffle native_channel_shuffle
+    split_with_sizes_copy zeros ones full full_like zeros_like ones_like
     new_zeros new_ones new_full arange scalar_tensor eye linspace slice_backward
-    select_backward diagonal_backward unfold_backward as_strided_scatter slice_scatter
-    select_scatter rand randn randint rand_like randn_like tril_indices triu_indices one_hot
-    randperm _pad_packed_sequence expand_copy permute_copy view_copy logspace
-    reflection_pad2d_backward reflection_pad1d_backward unfold_copy
-    replication_pad2d_backward replication_pad1d_backward diagonal_scatter
+    select_backward diagonal_backward as_strided_scatter slice_scatter
+    select_scatter tril_indices triu_indices randperm _pad_packed_sequence expand_copy
+    permute_copy view_copy logspace unfold_copy diagonal_scatter
     """)
 )
-"""Copies and fills: one lane operation per element written."""
+"""Copies and fills: one lane operation per element written; the host knows what it fills with."""
+
+GENERATES = {
+    "rand": "uniform", "rand_like": "uniform", "randn": "normal", "randn_like": "normal",
+    "randint": "random", "randint_like": "random",
+}  # fmt: skip
+"""Random tensors and the programs that make them."""
+
+ACCUMULATES = frozenset(
+    _words("""
+    col2im unfold_backward reflection_pad1d_backward reflection_pad2d_backward
+    reflection_pad3d_backward replication_pad1d_backward replication_pad2d_backward
+    replication_pad3d_backward
+    """)
+)
+"""Copies of overlapping parts back to one tensor, where they are added."""
 
 OVERWRITES = frozenset(
     _words("""

@@ -208,10 +208,12 @@ module wuve #(
     reg         odd;
     reg  [75:0] operation2;
     reg         draws;
+    reg  [SLOT_BITS-1:0] slot2;
     always @(posedge clk) begin
+        slot2 <= slot1;
         odd <= is_inputs == 2'd0 && read_round[0];
         operation2 <= operation;
-        draws <= live && operation[2:0] == 3'd7;
+        draws <= live && operation[5:0] == 6'd7;
     end
 
     // What a result needs to know: it comes DEPTH + 2 cycles after the addresses.
@@ -241,6 +243,7 @@ module wuve #(
     wire [32*LANES-1:0] raw_a, turned_a, made;
     wire [16*LANES-1:0] halves;
     wire [31:0] constant2 = operation2[44+:32];
+    wire [22:0] first_number = {{(23 - SLOT_BITS) {1'b0}}, slot2} << LANE_BITS;
     genvar i, e;
     generate
         for (i = 0; i < LANES; i = i + 1) begin : g_lane
@@ -295,6 +298,7 @@ module wuve #(
                 .kind(operation2[2:0]),
                 .which(operation2[5:3]),
                 .draws(draws),
+                .number(first_number | i),
                 .made_kind(made_kind),
                 .made(made[32*i+:32]),
                 .write(keeps && kept),

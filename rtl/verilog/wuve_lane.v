@@ -31,6 +31,7 @@ module wuve_lane #(
     input  wire [                2:0] kind,        // of a_given
     input  wire [                2:0] which,
     input  wire                       draws,
+    input  wire [               22:0] number,      // of the lane in its strip
     input  wire [                2:0] made_kind,   // of `made`
     output wire [               31:0] made,
     input  wire                       write,
@@ -50,6 +51,7 @@ module wuve_lane #(
     reg [31:0] a, b, c, state;
     reg [ 2:0] now, function_now;
     reg        draws_now;
+    reg [22:0] number_now;
     always @(posedge clk) begin
         a <= a_given;
         b <= b_given;
@@ -57,6 +59,7 @@ module wuve_lane #(
         now <= kind;
         function_now <= which;
         draws_now <= draws;
+        number_now <= number;
     end
 
     wire [31:0] product, later_c, sum;
@@ -90,7 +93,7 @@ module wuve_lane #(
             LESS: chosen = less ? 32'h3F800000 : 32'd0;
             EQUAL: chosen = equal ? 32'h3F800000 : 32'd0;
             PICK: chosen = closed ? c : b;
-            default: chosen = {9'h07F, drawn[31:9]};
+            default: chosen = {9'h07F, function_now[0] ? number_now : drawn[31:9]};
         endcase
 
     wire [31:0] curve, sum_end, curve_end, chosen_end;

@@ -142,8 +142,13 @@ class _Lanes:
                     bits = np.ascontiguousarray(a).view(np.uint32)
                     made = evaluate(Function(op.function), bits).view(np.float32)
                 case Kind.RANDOM:
-                    made = self._draw()
+                    made = self._number() if op.function else self._draw()
         return made
+
+    def _number(self) -> Floats:
+        """1 and 2^-23 of the place among all lanes of all slots."""
+        places = np.arange(self.slots * self.lanes, dtype=np.uint32)
+        return (np.uint32(0x3F800000) | places).view(np.float32).reshape(self.slots, self.lanes)
 
     def _draw(self) -> Floats:
         """One number per slot and lane, slot by slot."""

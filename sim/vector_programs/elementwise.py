@@ -11,11 +11,13 @@ from collections.abc import Callable
 
 from weft.sim.functions import Function
 from weft.sim.lanes import Kernel, Value
+from weft.sim.vector_programs.angles import ANGLES
 from weft.sim.vector_programs.formula import (
     LEAST,
     LN_2,
     LOG2_E,
     Formula,
+    Maker,
     exp,
     log2,
     reciprocal,
@@ -94,13 +96,20 @@ def _inside(k: Kernel, x: Value, low: float, high: float) -> Value:
     return k.less(low, x) * k.less(x, high)
 
 
+def _beyond(k: Kernel, x: Value, limit: float) -> Value:
+    size = k.copy(abs(x))
+    return k.less(limit, size)
+
+
+def _copysign(k: Kernel) -> Value:
+    size = k.copy(abs(k.input(0)))
+    return k.pick(k.less(k.input(1), 0.0), -size, size)
+
+
 def _normal(k: Kernel) -> Value:
     """Box and Muller (1958)."""
     radius = sqrt(k, log2(k, 2.0 - k.random()) * (-2 * LN_2))
     return radius * k.function(Function.SINE, k.random())
-
-
-Maker = Callable[..., "Value | float"]
 
 
 def _native_dropout(k: Kernel, p: float = 0.1) -> Value:
@@ -183,7 +192,7 @@ def _fmod(k: Kernel) -> Value:
 
 def _elementwise() -> dict[str, tuple[int, Maker]]:
     """Operands and formula of every op that works element by element."""
-    made: dict[str, tuple[int, Maker]] = {}
+    made = dict(ANGLES)
 
     def add(names: str, inputs: int, maker: Maker) -> None:
         made.update(dict.fromkeys(names.split(), (inputs, maker)))
@@ -239,6 +248,10 @@ def _elementwise() -> dict[str, tuple[int, Maker]]:
         1,
         lambda k: k.max(k.min(k.pick(k.equal(i(k, 0), i(k, 0)), i(k, 0), 0.0), -LEAST), LEAST),
     )
+    add("frac", 1, lambda k: i(k, 0) - _trunc(k, i(k, 0)))
+    add("copysign", 2, _copysign)
+    add("hypot", 2, lambda k: sqrt(k, k.mad(i(k, 0), i(k, 0), i(k, 1) * i(k, 1))))
+    add("exp2", 1, lambda k: k.function(Function.EXP2, i(k, 0)))
     add("exp", 1, lambda k: exp(k, i(k, 0)))
     add("expm1", 1, lambda k: exp(k, i(k, 0)) - 1.0)
     add("log", 1, lambda k: log2(k, i(k, 0)) * LN_2)
@@ -282,6 +295,13 @@ def _elementwise() -> dict[str, tuple[int, Maker]]:
         "hardtanh_backward",
         2,
         lambda k, low=-1.0, high=1.0: _inside(k, i(k, 1), low, high) * i(k, 0),
+    )
+    add("hardshrink", 1, lambda k, at=0.5: _beyond(k, i(k, 0), at) * i(k, 0))
+    add("softshrink", 1, lambda k, at=0.5: i(k, 0) - k.min(k.max(i(k, 0), -at), at))
+    add(
+        "hardshrink_backward softshrink_backward",
+        2,
+        lambda k, at=0.5: _beyond(k, i(k, 1), at) * i(k, 0),
     )
     add("hardsigmoid", 1, lambda k: _hard_sigmoid(k, i(k, 0)))
     add("hardsigmoid_backward", 2, lambda k: (_inside(k, i(k, 1), -3.0, 3.0) * i(k, 0)) * (1 / 6))

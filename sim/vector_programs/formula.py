@@ -13,12 +13,16 @@ from dataclasses import dataclass
 from weft.sim.functions import Function
 from weft.sim.lanes import Kernel, Over, Value
 
-__all__ = ["LEAST", "LN_2", "LOG2_E", "Formula", "exp", "log2", "reciprocal", "sqrt"]
+__all__ = ["LEAST", "LN_2", "LOG2_E", "Formula", "Maker", "exp", "log2", "reciprocal", "sqrt"]
 
 LOG2_E = math.log2(math.e)
 LN_2 = math.log(2)
 LEAST = -65504.0
 """The lowest FP16: where sums of exponentials begin, so that rows of -inf have an empty sum."""
+
+
+Maker = Callable[..., "Value | float"]
+"""Of one result from a kernel's operands and the constants."""
 
 
 @dataclass(frozen=True)

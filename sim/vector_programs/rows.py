@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 
 from weft.sim.functions import Function
-from weft.sim.lanes import Emit, Kernel, Over, Value
+from weft.sim.lanes import Emit, Kernel, Over, Reduction, Value
 from weft.sim.vector_programs.formula import (
     LEAST,
     LN_2,
@@ -21,7 +21,7 @@ from weft.sim.vector_programs.formula import (
     sqrt,
 )
 
-__all__ = ["ROWS"]
+__all__ = ["ROWS", "leave"]
 
 
 def _gather(k: Kernel, start: float, largest: bool, term: Callable[[], Value]) -> Value:
@@ -32,7 +32,7 @@ def _gather(k: Kernel, start: float, largest: bool, term: Callable[[], Value]) -
             k.max(term(), held, held)
         else:
             k.mad(term(), 1.0, held, held)
-    return k.reduced(held, largest)
+    return k.reduced(held, Reduction.LARGEST if largest else Reduction.SUM)
 
 
 def _two_sums(
@@ -50,25 +50,82 @@ def _two_sums(
 
 def _sum(k: Kernel, scale: float = 1.0) -> None:
     total = _gather(k, 0.0, False, lambda: k.input(0))
-    _leave(k, total * scale if scale != 1.0 else total)
+    leave(k, total * scale if scale != 1.0 else total)
 
 
-def _leave(k: Kernel, value: Value) -> None:
-    """One number per row: packed where a slot is a row, one line where a lane is."""
-    k.emit(value, Emit.ROW if k.over is Over.LANES else Emit.WORD)
+def leave(k: Kernel, value: Value) -> None:
+    """One number per row: packed where a slot is a row, one line where lanes are rows."""
+    ways = {Over.LANES: Emit.ROW, Over.APART: Emit.HALF}
+    k.emit(value, ways.get(k.over, Emit.WORD))
 
 
 def _largest(k: Kernel, sign: float = 1.0) -> None:
     x = k.input(0) if sign > 0 else -k.input(0)
     top = _gather(k, -math.inf, True, lambda: x)
-    _leave(k, top if sign > 0 else k.copy(-top))
+    leave(k, top if sign > 0 else k.copy(-top))
 
 
 def _norm(k: Kernel) -> None:
     held = k.copy(0.0)
     with k.sweep():
         k.mad(k.input(0), k.input(0), held, held)
-    _leave(k, sqrt(k, k.reduced(held)))
+    leave(k, sqrt(k, k.reduced(held)))
+
+
+def _product(k: Kernel) -> None:
+    held = k.copy(1.0)
+    with k.sweep():
+        k.mad(k.input(0), held, -0.0, held)
+    leave(k, k.reduced(held, Reduction.PRODUCT))
+
+
+def _sum_of_numbers(k: Kernel) -> None:
+    """The sum of what is not NaN."""
+    x = k.input(0)
+    leave(k, _gather(k, 0.0, False, lambda: k.pick(k.equal(x, x), x, 0.0)))
+
+
+def _nonzero(k: Kernel, count: float = 1024.0) -> None:
+    """How many of ``count`` are not 0."""
+    zeros = _gather(k, 0.0, False, lambda: k.equal(k.input(0), 0.0))
+    leave(k, count - zeros)
+
+
+def _dot(k: Kernel) -> None:
+    held = k.copy(0.0)
+    with k.sweep():
+        k.mad(k.input(0), k.input(1), held, held)
+    leave(k, k.reduced(held))
+
+
+def _weight_norm(k: Kernel) -> None:
+    """Rows of the length that the row's word says; how long they were leaves as a word."""
+    held = k.copy(0.0)
+    with k.sweep():
+        k.mad(k.input(0), k.input(0), held, held)
+    inverse = k.function(Function.RSQRT, k.reduced(held))
+    scale = inverse * k.word(0)
+    with k.sweep():
+        k.emit(k.input(0) * scale)
+    k.emit(reciprocal(k, inverse), Emit.WORD)
+
+
+def _weight_norm_backward(k: Kernel) -> None:
+    """Of v and the gradient g of v a / |v|, the row's words a and |v|.
+
+    a / |v| (g - v (v g) / |v|^2), and as a word v g / |v|, the gradient of a.
+    """
+    v, g = k.input(0), k.input(1)
+    held = k.copy(0.0)
+    with k.sweep():
+        k.mad(v, g, held, held)
+    inverse = reciprocal(k, k.word(1))
+    length = k.reduced(held) * inverse
+    scale = inverse * k.word(0)
+    lean = (length * inverse) * scale
+    with k.sweep():
+        k.emit(k.mad(g, scale, v * -lean))
+    k.emit(length, Emit.WORD)
 
 
 def _moments(k: Kernel, count: float) -> tuple[Value, Value]:
@@ -86,12 +143,12 @@ def _moments(k: Kernel, count: float) -> tuple[Value, Value]:
 
 def _variance(k: Kernel, count: float = 1024.0, correction: float = 1.0) -> None:
     _, variance = _moments(k, count)
-    _leave(k, variance * (count / (count - correction)))
+    leave(k, variance * (count / (count - correction)))
 
 
 def _deviation(k: Kernel, count: float = 1024.0, correction: float = 1.0) -> None:
     _, variance = _moments(k, count)
-    _leave(k, sqrt(k, variance * (count / (count - correction))))
+    leave(k, sqrt(k, variance * (count / (count - correction))))
 
 
 def _layer_norm(k: Kernel, count: float = 1024.0, epsilon: float = 1e-5) -> None:
@@ -230,7 +287,7 @@ def _log_softmax(k: Kernel) -> None:
 
 def _logsumexp(k: Kernel) -> None:
     least, total = _exponentials(k, False)
-    _leave(k, k.mad(-least, 1.0, log2(k, total)) * LN_2)
+    leave(k, k.mad(-least, 1.0, log2(k, total)) * LN_2)
 
 
 def _softmax_backward(k: Kernel) -> None:
@@ -303,7 +360,7 @@ def _max_pool_backward(k: Kernel, *windows: float) -> None:
 
 _ACROSS = (Over.LANES,)
 _WHOLE = (Over.LANES, Over.ALL)
-_ANY = (*_WHOLE, Over.SLOTS)
+_ANY = (*_WHOLE, Over.SLOTS, Over.APART)
 _FREE = (*_WHOLE, Over.APART)
 
 ROWS: dict[str, Formula] = {
@@ -313,7 +370,13 @@ ROWS: dict[str, Formula] = {
     **dict.fromkeys(("norm", "linalg_vector_norm"), Formula(_norm, 1, _ANY)),
     **dict.fromkeys(("var", "var_mean"), Formula(_variance, 1, _ANY)),
     **dict.fromkeys(("std", "std_mean"), Formula(_deviation, 1, _ANY)),
-    "logsumexp": Formula(_logsumexp, 1, _WHOLE),
+    "prod": Formula(_product, 1, _ANY),
+    "nansum": Formula(_sum_of_numbers, 1, _ANY),
+    "count_nonzero": Formula(_nonzero, 1, _ANY),
+    "dot": Formula(_dot, 2, _ANY),
+    "_weight_norm_interface": Formula(_weight_norm, 1, (Over.SLOTS,), 1, True),
+    "_weight_norm_interface_backward": Formula(_weight_norm_backward, 2, (Over.SLOTS,), 2, True),
+    "logsumexp": Formula(_logsumexp, 1, _FREE),
     "native_layer_norm": Formula(_layer_norm, 1, _ACROSS, words=1),
     "native_layer_norm_backward": Formula(_layer_norm_backward, 2, _ACROSS, words=1),
     "_fused_rms_norm": Formula(_rms_norm, 1, _ACROSS, words=1),

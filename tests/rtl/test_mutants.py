@@ -12,7 +12,12 @@ from hypothesis import Phase, find, settings
 from hypothesis.errors import NoSuchExample
 
 from tests.rtl.test_queue import random_program
-from tests.rtl.vector_cases import elementwise_cases, pool_cases, row_cases
+from tests.rtl.vector_cases import (
+    elementwise_cases,
+    pool_cases,
+    row_cases,
+    several_results_cases,
+)
 from tests.sim.programs import TINY, pipelines, programs, step
 from weft.rtl.cosim import compare, random_case
 from weft.rtl.mutants import MUTANTS, plant
@@ -90,6 +95,7 @@ def suite() -> list[Case]:
         *(case for case in elementwise_cases(MACHINE) if case.name.strip() in _VECTOR_OPS),
         *row_cases(MACHINE, 1)[::2],
         *pool_cases(MACHINE)[:1],
+        *several_results_cases(MACHINE),
         random_case(MACHINE, (20, 16, 20), DENSE, Dataflow.OS, 3, "gelu"),
     ]
     memory = np.zeros(1 << 16, np.uint8)

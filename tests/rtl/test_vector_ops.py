@@ -7,7 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.rtl.vector_cases import Halves, elementwise_cases, pool_cases, row_cases
+from tests.rtl.vector_cases import (
+    Halves,
+    elementwise_cases,
+    pool_cases,
+    row_cases,
+    several_results_cases,
+)
 from weft.rtl.build import Design, lint
 from weft.rtl.cosim import compare
 from weft.rtl.product import Case
@@ -46,6 +52,10 @@ def test_every_program_of_rows() -> None:
     check(MACHINE, row_cases(MACHINE, 7) + pool_cases(MACHINE))
 
 
+def test_every_program_of_several_results() -> None:
+    check(MACHINE, several_results_cases(MACHINE))
+
+
 def test_back_pressure_on_another_array() -> None:
     machine = load_machine("sat-8x8")
     cases = row_cases(machine, 3)[::3]
@@ -59,7 +69,9 @@ def test_other_lanes_slots_and_pipelines() -> None:
         array=replace(MACHINE.array, multiplier_stages=3, adder_stages=5, interleave=5),
         wuve=replace(MACHINE.wuve, lanes=8, slots=32, pipeline_cycles=13),
     )
-    check(machine, row_cases(machine, 5)[::4] + pool_cases(machine))
+    check(
+        machine, row_cases(machine, 5)[::4] + pool_cases(machine) + several_results_cases(machine)
+    )
 
 
 def embedding_case(tokens: list[int], width: int) -> tuple[Case, Halves, Halves]:

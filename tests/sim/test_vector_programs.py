@@ -20,7 +20,16 @@ from weft.sim.reference.banks import Store
 from weft.sim.reference.bind import Bound
 from weft.sim.reference.vector import apply_vector
 from weft.sim.strips import strips_of, vector_cycles
-from weft.sim.vector_programs import ELEMENTWISE, PROGRAMS, ROWS, compile_program, vector_work
+from weft.sim.vector_programs import (
+    COMPLEX,
+    ELEMENTWISE,
+    OPTIMIZERS,
+    PLACES,
+    PROGRAMS,
+    ROWS,
+    compile_program,
+    vector_work,
+)
 
 _SMALL = load_machine("sat-4x4")
 MACHINE = replace(_SMALL, buffers=replace(_SMALL.buffers, vector_bytes=1 << 16))
@@ -128,6 +137,20 @@ UNARY: dict[str, tuple[Callable[[Tensor], Tensor], float, float]] = {
     "logit": (torch.logit, 0.02, 0.98),
     "mish": (F.mish, -9, 9),
     "gelu": (F.gelu, -5, 9),
+    "exp2": (torch.exp2, -12, 11),
+    "frac": (torch.frac, -50, 50),
+    "atan": (torch.atan, -20, 20),
+    "asin": (torch.asin, -1, 1),
+    "acos": (torch.acos, -1, 1),
+    "asinh": (torch.asinh, -90, 90),
+    "acosh": (torch.acosh, 1, 90),
+    "atanh": (torch.atanh, -0.99, 0.99),
+    "sinh": (torch.sinh, -9, 9),
+    "cosh": (torch.cosh, -9, 9),
+    "hardshrink": (F.hardshrink, -2, 2),
+    "softshrink": (F.softshrink, -2, 2),
+    "fill": (torch.zeros_like, -9, 9),
+    "celu": (F.celu, -9, 9),
 }
 
 
@@ -165,6 +188,11 @@ BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "prelu": lambda a, b: torch.where(a > 0, a, a * b),
     "glu": lambda a, b: a * torch.sigmoid(b),
     "threshold_backward": lambda g, x: torch.where(x > 0, g, 0 * g),
+    "atan2": torch.atan2,
+    "hypot": torch.hypot,
+    "copysign": torch.copysign,
+    "rrelu_with_noise": lambda a, b: torch.where(a > 0, a, a * b),
+    "native_dropout_backward": torch.mul,
 }
 
 
@@ -190,6 +218,8 @@ BACKWARD: dict[str, Callable[[Tensor], Tensor]] = {
     "log_sigmoid_backward": F.logsigmoid,
     "mish_backward": F.mish,
     "gelu_backward": F.gelu,
+    "hardshrink_backward": F.hardshrink,
+    "softshrink_backward": F.softshrink,
 }
 
 
@@ -244,6 +274,46 @@ def test_of_three_operands() -> None:
     gate = torch.sigmoid(wide[0])
     slope = gate * (1 - gate) * wide[1] * wide[2]
     close(run(work_of("glu_backward", 256), [b, a, c])[0], slope, 2.0**-12)
+
+
+def test_masks_and_whole_numbers() -> None:
+    """0 or 1 is a truth; shifts are of whole numbers."""
+    a, b = bits01(40, 256), bits01(41, 256)
+    one, two = (torch.tensor(x > 0) for x in (a, b))
+    truths = {
+        "bitwise_and": one & two,
+        "bitwise_or": one | two,
+        "bitwise_xor": one ^ two,
+        "logical_xor": one ^ two,
+    }
+    for name, true in truths.items():
+        close(run(work_of(name, 256), [a, b])[0], true.double())
+    close(run(work_of("logical_not", 256), [a])[0], (~one).double())
+    x = halves(42, 256)
+    filled = torch.tensor(x.astype(np.float64)).masked_fill(one, -3.5)
+    close(run(work_of("masked_fill", 256, [-3.5]), [x, a])[0], filled)
+    draw = np.random.default_rng(43)
+    whole, by = (draw.integers(0, high, 256).astype(np.float16) for high in (60, 5))
+    wide_whole, wide_by = (torch.tensor(v.astype(np.int64)) for v in (whole, by))
+    for name, true in (("left", wide_whole << wide_by), ("right", wide_whole >> wide_by)):
+        close(run(work_of(f"bitwise_{name}_shift", 256), [whole, by])[0], true.double())
+
+
+def test_gradients_and_logarithms_of_chances() -> None:
+    x, y = halves(44, 256, 0.02, 0.98), halves(45, 256, 0.02, 0.98)
+    g = halves(46, 256, -2, 2)
+    x[:8] = 0
+    wide_x, wide_y, wide_g = (torch.tensor(v.astype(np.float64)) for v in (x, y, g))
+    close(run(work_of("xlogy", 256), [x, y])[0], torch.xlogy(wide_x, wide_y))
+    wide_y.requires_grad = True
+    torch.logit(wide_y).backward(wide_g)
+    assert wide_y.grad is not None
+    close(run(work_of("logit_backward", 256), [g, y])[0], wide_y.grad)
+    logits = halves(47, 256, -9, 9)
+    loss = F.binary_cross_entropy_with_logits(
+        torch.tensor(logits.astype(np.float64)), wide_x, reduction="none"
+    )
+    close(run(work_of("binary_cross_entropy_with_logits", 256), [logits, x])[0], loss)
 
 
 def test_nothing_is_lost_on_infinities_and_nan() -> None:
@@ -376,6 +446,7 @@ REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "amax": lambda x: x.amax(1),
     "amin": lambda x: x.amin(1),
     "norm": lambda x: x.norm(dim=1),
+    "nansum": lambda x: x.nansum(1),
 }
 
 
@@ -390,6 +461,89 @@ def test_reductions_wherever_the_rows_lie(name: str, rows: int, length: int) -> 
     close(words.reshape(-1, LANES)[:rows, 0].astype(np.float16), true, 2.0**-8)
     _, words = run(work_of(name, x.size, (), Over.SLOTS, rows), [padded(x.T.copy())])
     close(words[:rows].astype(np.float16), true, 2.0**-8)
+    made, _ = run(work_of(name, x.size, (), Over.APART, rows), [apart(x)])
+    close(results_apart(made, rows, length), true, 2.0**-8)
+
+
+def apart(x: Halves) -> Halves:
+    """Rows in lanes of slots: strip by strip, element by element."""
+    strip = LANES * MACHINE.wuve.slots
+    rows, length = x.shape
+    strips = -(-rows // strip)
+    image = np.full((strips * strip, length), 77, np.float16)
+    image[:rows] = x
+    return np.ascontiguousarray(image.reshape(strips, strip, length).swapaxes(1, 2))
+
+
+def of_apart(made: Halves, rows: int, length: int) -> Halves:
+    """The way back."""
+    strip = LANES * MACHINE.wuve.slots
+    strips = -(-rows // strip)
+    image = made[: strips * strip * length].reshape(strips, length, strip)
+    return image.swapaxes(1, 2).reshape(-1, length)[:rows]
+
+
+def results_apart(made: Halves, rows: int, length: int) -> Halves:
+    """One per row, where the row's first element was."""
+    return of_apart(made, rows, length)[:, 0].copy()
+
+
+def test_products_and_counts() -> None:
+    x = rows_of(50, 9, 50, 0.8, 1.25)
+    x[:, ::7] *= -1
+    y = rows_of(51, 9, 50)
+    y[::2, ::3] = 0
+    wide_x, wide_y = (torch.tensor(v.astype(np.float64)) for v in (x, y))
+    for name, data, constants, true in (
+        ("prod", x, (), wide_x.prod(1)),
+        ("count_nonzero", y, (50.0,), torch.count_nonzero(wide_y, 1).double()),
+        ("mean", y, (1 / 50,), wide_y.mean(1)),
+    ):
+        made, _ = run(work_of(name, data.size, constants, Over.LANES, 9), [padded(data)])
+        close(made[:9], true, 2.0**-10)
+        made, _ = run(work_of(name, data.size, constants, Over.APART, 9), [apart(data)])
+        close(results_apart(made, 9, 50), true, 2.0**-10)
+        _, words = run(work_of(name, data.size, constants, Over.ALL, 9), [padded(data)])
+        close(words.reshape(-1, LANES)[:9, 0].astype(np.float16), true, 2.0**-10)
+    made, _ = run(work_of("dot", x.size, (), Over.LANES, 9), [padded(x), padded(y)])
+    close(made[:9], (wide_x * wide_y).sum(1), 2.0**-8)
+    made, _ = run(work_of("dot", x.size, (), Over.APART, 9), [apart(x), apart(y)])
+    close(results_apart(made, 9, 50), (wide_x * wide_y).sum(1), 2.0**-8)
+    y[3, 5] = np.nan
+    made, _ = run(work_of("nansum", y.size, (), Over.LANES, 9), [padded(y)])
+    close(made[:9], torch.tensor(y.astype(np.float64)).nansum(1), 2.0**-8)
+
+
+def test_weight_norm_and_its_gradient() -> None:
+    """A row per lane, so weights lie element by element."""
+    rows, length = LANES, 50
+    v, g = rows_of(52, rows, length), rows_of(53, rows, length, -1, 1)
+    a = halves(54, rows, 0.5, 2)
+    wide_v, wide_a = (torch.tensor(x.astype(np.float64), requires_grad=True) for x in (v, a))
+    norms = wide_v.norm(dim=1)
+    w = wide_v * (wide_a / norms)[:, None]
+    w.backward(torch.tensor(g.astype(np.float64)))
+    name = "_weight_norm_interface"
+    work = work_of(name, v.size, (), Over.SLOTS, rows)
+    made, lengths = run(work, [v.T.copy()], a.astype(np.float32))
+    close(made[: v.size].reshape(length, rows).T.reshape(-1), w.detach())
+    close(lengths[:rows].astype(np.float16), norms.detach())
+    words = np.stack([a.astype(np.float32), lengths[:rows]])
+    work = work_of(f"{name}_backward", v.size, (), Over.SLOTS, rows)
+    made, slopes = run(work, [v.T.copy(), g.T.copy()], words)
+    assert wide_v.grad is not None
+    assert wide_a.grad is not None
+    close(made[: v.size].reshape(length, rows).T.reshape(-1), wide_v.grad, 2.0**-14)
+    close(slopes[:rows].astype(np.float16), wide_a.grad, 2.0**-10)
+
+
+def test_sums_for_the_gradients_of_a_norm() -> None:
+    g, x = rows_of(55, 70, LANES, -1, 1), rows_of(56, 70, LANES)
+    zeros = np.zeros((2, LANES), np.float32)
+    _, words = run(work_of("weight_sums", g.size, (), Over.SLOTS, LANES), [g, x], zeros)
+    wide_g, wide_x = g.astype(np.float64), x.astype(np.float64)
+    assert np.allclose(words[:LANES], wide_g.sum(0), atol=1e-4)
+    assert np.allclose(words[LANES : 2 * LANES], (wide_g * wide_x).sum(0), atol=1e-4)
 
 
 def test_moments() -> None:
@@ -537,4 +691,6 @@ def test_what_the_lanes_cannot_hold_is_refused() -> None:
 def test_lists_are_whole() -> None:
     tested = {*UNARY, *BINARY, *BACKWARD, *BY_RESULT}
     assert tested <= set(ELEMENTWISE)
-    assert not set(ELEMENTWISE) & set(ROWS)
+    assert len(PROGRAMS) == sum(
+        len(part) for part in (ELEMENTWISE, COMPLEX, ROWS, PLACES, OPTIMIZERS)
+    )
