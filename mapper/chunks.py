@@ -27,7 +27,7 @@ class LaneWork:
 
         Of a row that fits no bank every chunk has a part, which it ends like a row.
         """
-        if not self.whole.over or self.whole.over == Over.SLOTS:
+        if self.whole.over in (Over.EACH, Over.SLOTS):
             return replace(self.whole, elements=size)
         return replace(self.whole, elements=size, rows=size // self.length if self.length else 1)
 

@@ -69,7 +69,7 @@ from dataclasses import dataclass
 
 from weft.rtl.matmul import fields
 from weft.rtl.parameters import LANE_OPERATIONS, bank_words
-from weft.sim.lanes import LaneOp, LaneProgram, Over, Source
+from weft.sim.lanes import LaneOp, LaneProgram, Source
 from weft.sim.machine import Machine
 from weft.sim.program import Channel, Matmul, Program, Queue, Reduce, Sync, Transfer, Update, Vector
 from weft.sim.reference.bind import Bound, bind
@@ -361,7 +361,7 @@ class _Assembler:
         if not work.op:
             raise AssembleError("a vector op without a lane program")
         wuve, array = self.machine.wuve, self.machine.array
-        program = compile_program(work.op, Over(work.over), wuve.lanes, wuve.slots, work.constants)
+        program = compile_program(work.op, work.over, wuve.lanes, wuve.slots, work.constants)
         if (program.passes, program.row_passes) != (work.passes, work.row_passes):
             raise AssembleError(
                 f"{work.op}: {work.passes} passes and {work.row_passes} per row; "

@@ -11,6 +11,7 @@ import numpy as np
 
 from weft.rtl.product import Case
 from weft.rtl.simulate import Pauses
+from weft.sim.lanes import Over
 from weft.sim.machine import Array, Buffers, Machine, Memory, Sore, Wuve
 from weft.sim.pattern import Pattern
 from weft.sim.program import (
@@ -28,6 +29,7 @@ from weft.sim.program import (
     Transfer,
     Update,
     Vector,
+    Window,
     Work,
 )
 
@@ -71,6 +73,10 @@ def _work_in(kind: str, fields: dict[str, Any]) -> Work:
         values["dataflow"] = Dataflow(values["dataflow"])
     if "runs" in values:
         values["runs"] = tuple((count, size) for count, size in values["runs"])
+    if "over" in values:
+        values["over"] = Over(values["over"])
+    if values.get("window") is not None:
+        values["window"] = Window(**values["window"])
     for name in ("loop_strides", "constants"):
         if name in values:
             values[name] = tuple(values[name])
@@ -132,5 +138,6 @@ def read_case(path: Path) -> tuple[Case, Machine, Pauses]:
         tokens = tuple((Channel(channel), count) for channel, count in head["tokens"])
         case = Case(head["name"], Program(segments, tokens), memory, head["tensors"], expected)
         return case, _machine_in(head["machine"]), Pauses(**head["pauses"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    # numpy, zipfile and tokenize raise a dozen kinds of error on damaged files.
+    except Exception as error:
         raise CaseFileError(f"{path} is no co-simulation case: {error}") from error

@@ -230,7 +230,7 @@ def _reduce(machine: Machine, bound: Bound, work: Reduce) -> Iterator[str]:
 
 def _strips(machine: Machine, work: Vector) -> Iterator[str]:
     wuve, strips = machine.wuve, strips_of(work, machine.wuve)
-    yield "windows" if work.window else f"rows over {Over(work.over).name}"
+    yield "windows" if work.window else f"rows over {work.over.name}"
     if work.fused:
         yield "fused"
     yield "one strip" if strips.count == 1 else "many strips"
@@ -242,7 +242,7 @@ def _strips(machine: Machine, work: Vector) -> Iterator[str]:
 
 def _lane_program(machine: Machine, work: Vector) -> Iterator[str]:
     wuve = machine.wuve
-    program = compile_program(work.op, Over(work.over), wuve.lanes, wuve.slots, work.constants)
+    program = compile_program(work.op, work.over, wuve.lanes, wuve.slots, work.constants)
     yield f"{program.inputs} operand{'s' if program.inputs > 1 else ''}"
     if program.words:
         yield "words by strip" if program.by_strip else "words by step"

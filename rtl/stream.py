@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weft.rtl.product import Case
-from weft.sim.lanes import Emit, LaneProgram, Over
+from weft.sim.lanes import Emit, LaneProgram
 from weft.sim.machine import Machine
 from weft.sim.pattern import Pattern
 from weft.sim.program import (
@@ -264,7 +264,7 @@ def vector_case(
     ``words`` are the same for all. The tensors after it: "result" and "words out".
     """
     lanes = machine.wuve.lanes
-    program = compile_program(work.op, Over(work.over), lanes, machine.wuve.slots, work.constants)
+    program = compile_program(work.op, work.over, lanes, machine.wuve.slots, work.constants)
     layout = _Layout()
     loads: list[Transfer] = []
     if operands:

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
+from weft.sim.lanes import Over
 from weft.sim.pattern import DENSE, Pattern
 
 __all__ = [
@@ -220,16 +221,16 @@ class Window:
 class Vector:
     """WUVE: ``passes`` lane operations on each of ``elements``, ``row_passes`` on each row of them.
 
-    ``over`` says where the elements of the ``rows`` lie (``weft.sim.lanes.Over``). ``op`` and its
-    ``constants`` name the lane program (``weft.sim.vector_programs``); without an op the
-    instruction has a time but no values. ``fused``: on an output bank of the STCE, in place.
+    ``over`` says where the elements of the ``rows`` lie. ``op`` and its ``constants`` name the lane
+    program (``weft.sim.vector_programs``); without an op the instruction has a time but no values.
+    ``fused``: on an output bank of the STCE, in place.
     """
 
     elements: int
     passes: int
     op: str = ""
     constants: tuple[float, ...] = ()
-    over: str = ""
+    over: Over = Over.EACH
     rows: int = 0
     row_passes: int = 0
     fused: bool = False

@@ -88,7 +88,7 @@ def strips_of(work: Vector, wuve: Wuve) -> Strips:
             window.stride,
             rounds,
         )
-    if work.over == Over.EACH:
+    if work.over is Over.EACH:
         rounds = ceil_div(work.elements, lanes)
         used = _last(rounds, slots)
         count = ceil_div(rounds, slots)
@@ -96,14 +96,14 @@ def strips_of(work: Vector, wuve: Wuve) -> Strips:
     if work.rows < 1 or work.elements % work.rows:
         raise LaneError(f"{work.elements} elements in {work.rows} rows")
     length = work.elements // work.rows
-    if work.over == Over.SLOTS:
+    if work.over is Over.SLOTS:
         wide = ceil_div(work.rows, lanes)
         used = _last(length, slots)
         return Strips(
             wide, ceil_div(length, slots), used, Limit.LAST_STEP, lanes, 1, wide, wide * slots,
             wide * length,
         )  # fmt: skip
-    if work.over == Over.APART:
+    if work.over is Over.APART:
         wide = ceil_div(work.rows, lanes)
         count, used = ceil_div(wide, slots), _last(wide, slots)
         return Strips(
@@ -111,7 +111,7 @@ def strips_of(work: Vector, wuve: Wuve) -> Strips:
             count * slots * length,
         )  # fmt: skip
     width, tail = ceil_div(length, lanes), _last(length, lanes)
-    if work.over == Over.LANES:
+    if work.over is Over.LANES:
         count, used = ceil_div(work.rows, slots), _last(work.rows, slots)
         return Strips(
             count, width, used, Limit.LAST_STRIP, tail, width * slots, width, 1, width * work.rows

@@ -91,7 +91,9 @@ SWEEPS: dict[str, Sweep] = {
     "cummin": _of("cummin_places", "cummin"),
     "logsumexp": _of("logsumexp", sweeps=2),
     # Sum and sum of squares.
-    **{name: _of(name) for name in _words("var std var_mean std_mean")},
+    **{name: _of(name) for name in _words("var std")},
+    "var_mean": _of("var", "mean"),
+    "std_mean": _of("std", "mean"),
     # Sum and sum of squares; then scale and shift as one multiply-add.
     "native_batch_norm": _BATCH,
     "_native_batch_norm_legit": _BATCH,

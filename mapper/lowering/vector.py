@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import prod
 
-from weft.mapper.graph import Op, Tensor
+from weft.mapper.graph import Op, Reference, Tensor
 from weft.mapper.lowering.context import Lowering
 from weft.mapper.lowering.emission import axis_of, emit, largest, read_tensors, written
 from weft.mapper.lowering.registry import lowers
@@ -17,7 +17,7 @@ from weft.mapper.lowering.table import (
     POINTWISE,
     SWEEPS,
 )
-from weft.sim.vector_programs import COMPLEX, ELEMENTWISE, compile_program
+from weft.sim.vector_programs import ELEMENTWISE, SEVERAL, compile_program
 
 __all__ = ["lower_pointwise"]
 
@@ -27,16 +27,67 @@ def lower_pointwise(lowering: Lowering, op: Op, passes: int) -> None:
     if any("complex" in t.dtype for t in (*lowering.inputs(op), *lowering.outputs(op))):
         _complex(lowering, op)
         return
-    if op.name.startswith("pow") and op.arguments[1:2] == (2,):
-        passes = POINTWISE["square"]
+    inputs = read_tensors(lowering, op)
     emit(
         lowering,
         op,
         elements=largest(lowering.outputs(op)),
         passes=passes,
-        reads=sum(tensor.distinct for tensor in read_tensors(lowering, op)),
+        reads=sum(tensor.distinct for tensor in inputs),
         elementwise=True,
         programs=tuple(name for name in (op.name, op.name.rstrip("_")) if name in ELEMENTWISE)[:1],
+    )
+
+
+@lowers("pow", "pow_")
+def _power(lowering: Lowering, op: Op) -> None:
+    """By a number known before, by another tensor, or of a number."""
+    base, exponent = op.arguments[:2]
+    constants: tuple[float, ...] = ()
+    if not isinstance(base, Reference):
+        name = "exp"
+    elif isinstance(exponent, Reference):
+        name = "float_power"
+    else:
+        name, constants = "pow", (float(exponent),)
+    emit(
+        lowering,
+        op,
+        elements=largest(lowering.outputs(op)),
+        passes=compile_program(name, constants=constants).passes,
+        reads=sum(tensor.distinct for tensor in read_tensors(lowering, op)),
+        elementwise=True,
+        programs=(name,),
+        constants=constants,
+    )
+
+
+@lowers("mse_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy")
+def _loss(lowering: Lowering, op: Op) -> None:
+    """An error for each element, and in most cases their sum."""
+    inputs = read_tensors(lowering, op)
+    if largest(inputs) == largest(lowering.outputs(op)):
+        lower_pointwise(lowering, op, POINTWISE[op.name])
+        return
+    emit(
+        lowering,
+        op,
+        elements=largest(inputs),
+        passes=POINTWISE[op.name] + SWEEPS["sum"].passes,
+        reads=sum(tensor.distinct for tensor in inputs),
+        programs=(op.name, "sum"),
+    )
+
+
+@lowers("native_dropout", "_prelu_kernel_backward")
+def _two_results(lowering: Lowering, op: Op) -> None:
+    emit(
+        lowering,
+        op,
+        elements=largest(lowering.outputs(op)),
+        passes=compile_program(op.name).passes,
+        reads=sum(tensor.distinct for tensor in read_tensors(lowering, op)),
+        programs=(op.name,),
     )
 
 
@@ -64,7 +115,7 @@ def _complex(lowering: Lowering, op: Op) -> None:
     emit(
         lowering,
         op,
-        elements=made if program in COMPLEX else parts * made,
+        elements=made if program in SEVERAL else parts * made,
         passes=compile_program(program).passes if program else 1,
         reads=reads,
         writes=parts * made,

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weft.sim.functions import Function, evaluate
-from weft.sim.lanes import CODES, REGISTERS, Emit, Guard, Kind, LaneOp, LaneProgram, Over, Source
+from weft.sim.lanes import CODES, REGISTERS, Emit, Guard, Kind, LaneOp, LaneProgram, Source
 from weft.sim.program import Vector
 from weft.sim.reference.banks import NAN32, PlaceError, Store, narrow
 from weft.sim.reference.bind import Bound
@@ -42,7 +42,6 @@ class _Lanes:
 
     program: LaneProgram
     strips: Strips
-    by_lanes: bool
     source: Floats  # lines of operands: [line][lane]
     words: Floats  # [line][lane]
     random: Words
@@ -195,7 +194,7 @@ def apply_vector(store: Store, bound: Bound, work: Vector) -> None:
         LaneError: an op without a program, or rows that it cannot have there.
     """
     wuve = store.machine.wuve
-    program = compile_program(work.op, Over(work.over), wuve.lanes, wuve.slots, work.constants)
+    program = compile_program(work.op, work.over, wuve.lanes, wuve.slots, work.constants)
     if program.planar:
         raise PlaceError(f"{work.op} is an optimizer step, not a vector op")
     strips = strips_of(work, wuve)
@@ -215,7 +214,6 @@ def apply_vector(store: Store, bound: Bound, work: Vector) -> None:
     _Lanes(
         program,
         strips,
-        work.over == Over.LANES,
         source,
         store.bank("vector_in", bound).view(np.float32).reshape(-1, wuve.lanes),
         store.random,

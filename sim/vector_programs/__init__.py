@@ -10,24 +10,23 @@ import functools
 from weft.sim.lanes import Kernel, LaneError, LaneProgram, Over
 from weft.sim.machine import Wuve
 from weft.sim.program import Vector, Window
-from weft.sim.vector_programs.angles import COMPLEX
-from weft.sim.vector_programs.elementwise import ELEMENTWISE
+from weft.sim.vector_programs.elementwise import ELEMENTWISE, SEVERAL
 from weft.sim.vector_programs.optimizers import OPTIMIZERS
 from weft.sim.vector_programs.places import PLACES
 from weft.sim.vector_programs.rows import ROWS
 
 __all__ = [
-    "COMPLEX",
     "ELEMENTWISE",
     "OPTIMIZERS",
     "PLACES",
     "PROGRAMS",
     "ROWS",
+    "SEVERAL",
     "compile_program",
     "vector_work",
 ]
 
-PROGRAMS = ELEMENTWISE | COMPLEX | ROWS | PLACES | OPTIMIZERS
+PROGRAMS = ELEMENTWISE | SEVERAL | ROWS | PLACES | OPTIMIZERS
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from weft.sim.functions import Function
 from weft.sim.lanes import Kernel, Value
-from weft.sim.vector_programs.angles import ANGLES
+from weft.sim.vector_programs.angles import ANGLES, COMPLEX
 from weft.sim.vector_programs.formula import (
     LEAST,
     LN_2,
@@ -24,7 +24,7 @@ from weft.sim.vector_programs.formula import (
     sqrt,
 )
 
-__all__ = ["ELEMENTWISE"]
+__all__ = ["ELEMENTWISE", "SEVERAL"]
 
 
 def _divide(k: Kernel, a: Value, b: Value) -> Value:
@@ -106,15 +106,50 @@ def _copysign(k: Kernel) -> Value:
     return k.pick(k.less(k.input(1), 0.0), -size, size)
 
 
+def _power(k: Kernel, power: float = 2.0) -> Value | float:
+    """Whole powers by multiplication, for logarithms have no sign; others of positive numbers."""
+    x = k.input(0)
+    if power != int(power) or abs(power) > _MOST_MULTIPLIED:
+        roots = {0.5: lambda: sqrt(k, x), -0.5: lambda: k.function(Function.RSQRT, x)}
+        return roots.get(power, lambda: k.function(Function.EXP2, log2(k, x) * power))()
+    if power == 0:
+        return 1.0
+    made = _multiplied(x, abs(int(power)))
+    return reciprocal(k, made) if power < 0 else made
+
+
+_MOST_MULTIPLIED = 64
+
+
+def _multiplied(x: Value, count: int) -> Value:
+    """The product of ``count`` times x, by squares."""
+    if count == 1:
+        return x
+    half = _multiplied(x, count // 2)
+    squared = half * half
+    return squared * x if count % 2 else squared
+
+
+def _prelu_backward(k: Kernel) -> None:
+    """The gradients of input and slope, of x, slope and g."""
+    slope = k.copy(k.input(1))
+    g = k.copy(k.input(2))
+    below = g * k.input(0)
+    k.emit(k.pick(k.input(0), g, slope * g))
+    k.emit(k.pick(k.input(0), 0.0, below))
+
+
 def _normal(k: Kernel) -> Value:
     """Box and Muller (1958)."""
     radius = sqrt(k, log2(k, 2.0 - k.random()) * (-2 * LN_2))
     return radius * k.function(Function.SINE, k.random())
 
 
-def _native_dropout(k: Kernel, p: float = 0.1) -> Value:
+def _native_dropout(k: Kernel, p: float = 0.1) -> None:
+    """What is kept, made larger, and which that is."""
     kept = k.less(p + 1.0, k.random())
-    return (k.input(0) * kept) * (1 / (1 - p))
+    k.emit(kept)
+    k.emit((k.input(0) * kept) * (1 / (1 - p)))
 
 
 def _silu_backward(k: Kernel) -> Value:
@@ -273,7 +308,6 @@ def _elementwise() -> dict[str, tuple[int, Maker]]:
     add("random", 0, lambda k, span=2.0: _floor(k, (k.random() - 1.0) * span))
     add("normal", 0, lambda k, mean=0.0, deviation=1.0: _normal(k) * deviation + mean)
     add("exponential", 0, lambda k, rate=1.0: log2(k, 2.0 - k.random()) * (-LN_2 / rate))
-    add("native_dropout", 1, _native_dropout)
     add("native_dropout_backward", 2, lambda k, scale=1.0: (i(k, 0) * i(k, 1)) * scale)
     add("div", 2, lambda k: _divide(k, i(k, 0), i(k, 1)))
     add("floor_divide", 2, lambda k: _floor(k, _divide(k, i(k, 0), i(k, 1))))
@@ -282,7 +316,8 @@ def _elementwise() -> dict[str, tuple[int, Maker]]:
     add("addcmul", 3, lambda k, value=1.0: k.mad(i(k, 0) * i(k, 1), value, i(k, 2)))
     add("addcdiv", 3, lambda k, value=1.0: k.mad(_divide(k, i(k, 0), i(k, 1)), value, i(k, 2)))
     add("lerp", 2, lambda k, weight=0.5: k.mad(i(k, 1) - i(k, 0), weight, i(k, 0)))
-    add("pow", 1, lambda k, power=2.0: k.function(Function.EXP2, log2(k, i(k, 0)) * power))
+    add("pow", 1, _power)
+    add("float_power", 2, lambda k: k.function(Function.EXP2, log2(k, i(k, 0)) * i(k, 1)))
     add(
         "xlogy",
         2,
@@ -312,7 +347,6 @@ def _elementwise() -> dict[str, tuple[int, Maker]]:
     add("smooth_l1_loss huber_loss", 2, _huber)
     add("smooth_l1_loss_backward huber_loss_backward", 3, _huber_backward)
     add("prelu _prelu_kernel", 2, lambda k: k.pick(i(k, 0), i(k, 0), i(k, 0) * i(k, 1)))
-    add("_prelu_kernel_backward", 4, lambda k: k.pick(i(k, 0), i(k, 1), i(k, 1) * k.copy(i(k, 2))))
     add("rrelu_with_noise", 2, lambda k: k.pick(i(k, 0), i(k, 0), i(k, 0) * i(k, 1)))
     add("tanh_backward", 2, lambda k: k.mad(-i(k, 1), i(k, 1), 1.0) * i(k, 0))
     add("sigmoid_backward", 2, lambda k: k.mad(-i(k, 1), i(k, 1), i(k, 1)) * i(k, 0))
@@ -381,3 +415,9 @@ ELEMENTWISE = {
     name: Formula(_emitted(maker), inputs) for name, (inputs, maker) in _elementwise().items()
 }
 """Ops of which every element is on its own."""
+
+SEVERAL = COMPLEX | {
+    "native_dropout": Formula(_native_dropout, 1),
+    "_prelu_kernel_backward": Formula(_prelu_backward, 3),
+}
+"""Several results for each element: programs for windows of one round."""

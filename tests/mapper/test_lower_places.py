@@ -72,6 +72,10 @@ BUILT: dict[str, Callable[[Tensor], Any]] = {
     "mirrored edges": lambda x: functional.pad(
         x.reshape(SAMPLES, 2, 3, 4), (1, 1, 1, 1), "reflect"
     ),
+    "powers": lambda x: x.pow(3) + x.abs().pow(x) + 2.0**x,
+    "errors": lambda x: functional.mse_loss(x, x * 2) + functional.huber_loss(x, x * 2),
+    "moments": lambda x: torch.var_mean(x, 1)[0],
+    "slopes": lambda x: functional.prelu(x, x[0, :1]),
     "shrinking": lambda x: functional.softshrink(x) + functional.hardshrink(x),
 }
 
@@ -118,6 +122,11 @@ def test_a_loss_by_labels_goes_through_all_scores_on_lanes_only() -> None:
     assert (forward.elements, forward.reads) == (SAMPLES, 2 * SAMPLES)
     assert forward.scan == Scan(scores, passes("lookup"), scores + 2 * SAMPLES, SAMPLES)
     assert backward.scan == Scan(scores, passes("one_hot"), 3 * SAMPLES, scores)
+
+
+def test_an_error_is_worked_out_for_every_element_although_one_number_leaves() -> None:
+    error = found(step_of(lambda x: functional.mse_loss(x, 2 * x)), "mse_loss")
+    assert (error.elements, error.passes) == (SAMPLES * WIDTH, 3)
 
 
 def test_few_are_selected_and_many_sorted_for() -> None:

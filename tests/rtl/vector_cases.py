@@ -14,11 +14,11 @@ from weft.sim.machine import Machine
 from weft.sim.program import Channel, Instruction, Node, Queue, Transfer, Vector, Window
 from weft.sim.strips import strips_of
 from weft.sim.vector_programs import (
-    COMPLEX,
     ELEMENTWISE,
     PLACES,
     PROGRAMS,
     ROWS,
+    SEVERAL,
     compile_program,
     vector_work,
 )
@@ -109,7 +109,7 @@ def several_results_cases(machine: Machine) -> list[Case]:
     wuve, cases = machine.wuve, list[Case]()
     lanes, slots = wuve.lanes, wuve.slots
     rounds = Window(3, slots - 1, 1, slots - 1, 1, 1)
-    for seed, name in enumerate([*COMPLEX, "sort_step", "sort_move"]):
+    for seed, name in enumerate([*SEVERAL, "sort_step", "sort_move"]):
         lines = rounds.strips * rounds.outputs
         work = vector_work(name, lines * lanes, wuve, window=rounds)
         cases.append(case_of(machine, work, lines, 70 + 10 * seed))

@@ -242,3 +242,21 @@ def test_complex_numbers() -> None:
     real, imaginary = compared("polar", [np.abs(a), b], 2)
     close(real, turned.real, 2.0**-9)
     close(imaginary, turned.imag, 2.0**-9)
+
+
+def test_dropout_leaves_what_it_kept() -> None:
+    x = halves(30, 1024)
+    mask, made = compared("native_dropout", [x], 2)
+    assert set(np.unique(mask)) == {0.0, 1.0}
+    assert abs(float(np.mean(mask.astype(float))) - 0.9) < 0.04
+    close(made, wide(x) * wide(mask) / 0.9)
+
+
+def test_gradients_of_input_and_slope() -> None:
+    x, slope, g = (halves(31 + i, 256) for i in range(3))
+    operands = [wide(v).requires_grad_() for v in (x, slope)]
+    torch.where(operands[0] > 0, operands[0], operands[0] * operands[1]).backward(wide(g))
+    made = compared("_prelu_kernel_backward", [x, slope, g], 2)
+    for got, operand in zip(made, operands, strict=True):
+        assert operand.grad is not None
+        close(got, operand.grad)

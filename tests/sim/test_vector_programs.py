@@ -21,12 +21,12 @@ from weft.sim.reference.bind import Bound
 from weft.sim.reference.vector import apply_vector
 from weft.sim.strips import strips_of, vector_cycles
 from weft.sim.vector_programs import (
-    COMPLEX,
     ELEMENTWISE,
     OPTIMIZERS,
     PLACES,
     PROGRAMS,
     ROWS,
+    SEVERAL,
     compile_program,
     vector_work,
 )
@@ -336,11 +336,20 @@ def test_random_numbers() -> None:
     assert abs(np.std(values) - 3) < 0.2
     tails, _ = run(work_of("exponential", count, [2.0]), [])
     assert abs(float(np.mean(tails[:count].astype(float))) - 0.5) < 0.04
-    x = halves(12, count)
-    kept, _ = run(work_of("native_dropout", count, [0.5]), [x])
-    through = kept[:count] != 0
-    assert abs(np.mean(through) - 0.5) < 0.03
-    assert np.array_equal(kept[:count][through], (2 * x)[through])
+
+
+POWERS = [0.0, 1.0, 2.0, 3.0, 7.0, -1.0, -3.0, 0.5, -0.5, 1.7]
+
+
+@pytest.mark.parametrize("power", POWERS)
+def test_powers(power: float) -> None:
+    x = halves(13, 512, 0.3 if power % 1 else -3, 3)
+    x[np.abs(x) < 0.1] = 0.5
+    made, _ = run(work_of("pow", x.size, [power]), [x])
+    close(made, torch.pow(torch.tensor(x.astype(np.float64)), power))
+    y = halves(14, 512, -2, 2)
+    made, _ = run(work_of("float_power", x.size), [np.abs(x), y])
+    close(made, torch.pow(*(torch.tensor(v.astype(np.float64)) for v in (np.abs(x), y))))
 
 
 def rows_of(seed: int, rows: int, length: int, low: float = -4, high: float = 4) -> Halves:
@@ -677,7 +686,7 @@ def test_what_the_lanes_cannot_hold_is_refused() -> None:
     with pytest.raises(LaneError, match="allowed: 'lanes'"):
         compile_program("native_layer_norm", Over.SLOTS)
     with pytest.raises(LaneError, match="7 elements in 2 rows"):
-        strips_of(Vector(7, 1, "sum", over="lanes", rows=2), MACHINE.wuve)
+        strips_of(Vector(7, 1, "sum", over=Over.LANES, rows=2), MACHINE.wuve)
     kernel = Kernel()
     values = [kernel.copy(math.pi + place) for place in range(9)]
     total = values[0]
@@ -692,5 +701,5 @@ def test_lists_are_whole() -> None:
     tested = {*UNARY, *BINARY, *BACKWARD, *BY_RESULT}
     assert tested <= set(ELEMENTWISE)
     assert len(PROGRAMS) == sum(
-        len(part) for part in (ELEMENTWISE, COMPLEX, ROWS, PLACES, OPTIMIZERS)
+        len(part) for part in (ELEMENTWISE, SEVERAL, ROWS, PLACES, OPTIMIZERS)
     )
