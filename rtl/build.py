@@ -225,7 +225,7 @@ def _visibility(names: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def build_cocotb(design: Design, *, waves: bool = False) -> Path:
+def build_cocotb(design: Design) -> Path:
     """Verilate ``design`` for cocotb and return its executable; only named signals are visible.
 
     Raises:
@@ -236,9 +236,8 @@ def build_cocotb(design: Design, *, waves: bool = False) -> Path:
     libraries = config.libs_dir
     link = f"-Wl,-rpath,{libraries} -L{libraries} -lcocotbvpi_verilator"
     main = Path(config.share_dir) / "lib" / "verilator" / "verilator.cpp"
-    options = ("--vpi", *(("--trace-fst",) if waves else ()))
-    maker = _Maker(design, main, link, options)
-    return _cached(_key(design, (*options, link)), maker) / design.top
+    maker = _Maker(design, main, link, ("--vpi",))
+    return _cached(_key(design, ("--vpi", link)), maker) / design.top
 
 
 def build_cpp(design: Design, main: Path) -> Path:

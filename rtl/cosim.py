@@ -310,11 +310,12 @@ def cosim(
         machine: name or path of a machine file, instead of ``array``.
         pauses: back-pressure of the memory.
         save: folder that takes the case when something differs (default: ``runs/cosim``).
-        wave: file that takes the waveform, .vcd or .fst (the latter needs lz4's header).
+        wave: file that takes the waveform, .vcd or .fst.
 
     Raises:
         CosimError: an unknown dataflow or array, or a product without a fitting tile.
         UnsupportedMachineError: a machine that the Verilog cannot be.
+        WaveformError: a waveform that cannot be written.
     """
     if dataflow not in ("os", "ws"):
         raise CosimError(f"dataflow {dataflow!r}; known: os, ws")

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from weft.rtl.assemble import Assembled, assemble
-from weft.rtl.build import VERILOG, BuildError, Design, build_cocotb, run_cocotb
+from weft.rtl.build import VERILOG, Design, build_cocotb, run_cocotb
 from weft.rtl.parameters import parameters
 from weft.rtl.product import Case
+from weft.rtl.waveform import check_waveform, vcd_to_fst
 from weft.sim.machine import Machine
 from weft.sim.program import Queue
 from weft.sim.reference.bind import bind
@@ -155,25 +156,6 @@ def _log2_above(value: int, least: int) -> int:
     return max(least, (value - 1).bit_length())
 
 
-def _build(design: Design, wave: Path | None) -> Path:
-    """The executable, with waveforms in the format that the file's name asks for."""
-    if wave is None:
-        return build_cocotb(design)
-    if wave.suffix == ".vcd":
-        return build_cocotb(dataclasses.replace(design, arguments=("--trace-vcd",)))
-    if wave.suffix != ".fst":
-        raise SimulationError(f"waveform {wave}; the file ends in .vcd or .fst")
-    try:
-        return build_cocotb(design, waves=True)
-    except BuildError as error:
-        if "lz4.h" not in str(error):
-            raise
-        raise SimulationError(
-            f"waveform {wave}: Verilator's FST writer needs the header lz4.h (liblz4-dev); "
-            "install it, or let the file end in .vcd"
-        ) from error
-
-
 def simulate(
     machine: Machine,
     cases: Sequence[Case],
@@ -186,6 +168,7 @@ def simulate(
 
     Raises:
         AssembleError, UnsupportedMachineError: what the Verilog cannot run.
+        WaveformError: a waveform that cannot be written.
         SimulationError: a case hung, or the bus protocol was broken.
     """
     found = outcomes(machine, cases, pauses, limit, wave)
@@ -213,7 +196,10 @@ def outcomes(
     longest = max(len(words) for code in codes for words in code.words)
     largest = max(case.memory.size for case in cases)
     design = change(cosim_design(machine, 1 << _log2_above(longest, 12), _log2_above(largest, 23)))
-    program = _build(design, wave)
+    if wave is not None:
+        check_waveform(wave)
+        design = dataclasses.replace(design, arguments=("--trace-vcd",))
+    program = build_cocotb(design)
     pauses = pauses or [IDEAL] * len(cases)
     ports = ports or [{}] * len(cases)
     with tempfile.TemporaryDirectory() as scratch:
@@ -245,12 +231,19 @@ def outcomes(
             waves=wave is not None,
         )
         if wave is not None:
-            shutil.move(folder / f"dump{wave.suffix}", wave)
+            _keep_waveform(folder / "dump.vcd", wave)
         answers = json.loads((folder / "answers.json").read_text())
         return [
             _result(case, answer, folder / str(index), width)
             for index, (case, answer) in enumerate(zip(cases, answers, strict=True))
         ]
+
+
+def _keep_waveform(dump: Path, wave: Path) -> None:
+    made = dump.with_suffix(wave.suffix)
+    if wave.suffix == ".fst":
+        vcd_to_fst(dump, made)
+    shutil.move(made, wave)
 
 
 def _result(

@@ -232,7 +232,9 @@ def cosim(
     ] = "sat-4x4-words",
     optimizer: Optimizer = "sgd-momentum",
     dense_stem: Annotated[bool, typer.Option(help="Of a step: keep the first layer dense.")] = True,
-    wave: Annotated[Path | None, typer.Option(help="Write the waveform (FST).")] = None,
+    wave: Annotated[
+        Path | None, typer.Option(help="Write the waveform: a .fst or .vcd file.")
+    ] = None,
     json: Json = None,
 ) -> None:
     """Run a program on the Verilog, the engine and the reference, and compare everything."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from weft.output import write_json
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["run_cosim", "run_step_cosim"]
 
 _SHOWN = 12
+Result = TypeVar("Result")
 
 
 def run_cosim(
@@ -35,12 +38,15 @@ def run_cosim(
     """
     from weft.rtl.cosim import cosim, replay
 
+    _check(wave)
     if program is not None:
-        result = replay(program, wave=wave)
+        result = _told(lambda: replay(program, wave=wave))
     else:
         m, k, n = _numbers("--product", product, r"(\d+),(\d+),(\d+)", "M,K,N")
         rows, cols = _numbers("--array", array, r"(\d+)x(\d+)", "RxC")
-        result = cosim((m, k, n), pattern, dataflow, (rows, cols), seed, wave=wave)
+        result = _told(lambda: cosim((m, k, n), pattern, dataflow, (rows, cols), seed, wave=wave))
+    if result is None:
+        return 1
     if json_target is not None:
         write_json(_to_json(result), json_target)
     if json_target != "-":
@@ -75,7 +81,10 @@ def run_step_cosim(
         dense_stem=dense_stem,
         dense_classifier=False,
     )
-    result = cosim_step(model, settings, seed=seed, wave=wave)
+    _check(wave)
+    result = _told(lambda: cosim_step(model, settings, seed=seed, wave=wave))
+    if result is None:
+        return 1
     if json_target is not None:
         cosim, more = _to_json(result.cosim), dataclasses.asdict(result)
         write_json({**cosim, **{k: v for k, v in more.items() if k != "cosim"}}, json_target)
@@ -83,6 +92,33 @@ def run_step_cosim(
         _show(result.cosim)
         _show_step(result)
     return 0 if result.agrees else 1
+
+
+def _check(wave: Path | None) -> None:
+    from weft.rtl.waveform import check_waveform
+
+    if wave is not None:
+        check_waveform(wave)
+
+
+def _told(run: Callable[[], Result]) -> Result | None:
+    """What ``run`` gives; none when the Verilog hung or broke its bus, which is told in a line.
+
+    Raises:
+        CosimError: Verilator or the compiler refused; the message ends with what it said last.
+    """
+    from weft.rtl.build import BuildError
+    from weft.rtl.cosim import CosimError
+    from weft.rtl.simulate import SimulationError
+
+    try:
+        return run()
+    except SimulationError as error:
+        print(f"weft: {error}", file=sys.stderr)
+        return None
+    except BuildError as error:
+        lines = str(error).strip().splitlines()
+        raise CosimError(" ".join([lines[0], *lines[1:][-3:]])) from error
 
 
 def _show_step(result: StepResult) -> None:
