@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+from weft.mapper.fuse import Item
 from weft.sim.workload import Stage, Uncosted, VectorOp, Workload
 
 __all__ = ["without_unbuilt"]
@@ -13,7 +14,7 @@ __all__ = ["without_unbuilt"]
 def without_unbuilt(workload: Workload) -> Workload:
     """The step without its unbuilt ops: who waits for one waits for what it waits for."""
     left_out: Counter[tuple[str, str, Stage, int]] = Counter()
-    items: list[VectorOp | object] = []
+    items: list[Item] = []
     stands_for: list[tuple[int, ...]] = []
     for item in workload.items:
         inputs = tuple(dict.fromkeys(new for old in item.inputs for new in stands_for[old]))
