@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -240,10 +241,16 @@ def outcomes(
 
 
 def _keep_waveform(dump: Path, wave: Path) -> None:
-    made = dump.with_suffix(wave.suffix)
-    if wave.suffix == ".fst":
-        vcd_to_fst(dump, made)
-    shutil.move(made, wave)
+    """Beside its place first: the scratch folder may lie on another disk."""
+    beside = wave.with_name(f".{wave.name}.{os.getpid()}")
+    try:
+        if wave.suffix == ".fst":
+            vcd_to_fst(dump, beside)
+        else:
+            shutil.move(dump, beside)
+        beside.replace(wave)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _result(
