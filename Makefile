@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_OUT ?= runs/demo
 
-.PHONY: setup demo test mutants browser-test test-deep cosim-deep bench bench-gpu bench-peers bench-scaling lint clean
+.PHONY: setup demo test coverage mutants browser-test test-deep cosim-deep bench bench-gpu bench-peers bench-scaling lint clean
 
 setup: $(STAMP)
 
@@ -54,6 +54,11 @@ test-deep: $(STAMP)
 
 cosim-deep: $(STAMP)
 	$(BIN)/python -m pytest -n 2 -q -m deep tests/rtl
+
+# How often each functional bin of the Verilog was hit; none may be empty.
+coverage: $(STAMP)
+	$(BIN)/python -m pytest -q -s -m "not deep" tests/rtl/test_coverage.py \
+	    tests/rtl/test_arithmetic.py tests/rtl/test_function_unit.py tests/rtl/test_uspe.py
 
 # Every planted fault is noticed: one-line changes of the Verilog, the closed forms, the engine.
 mutants: $(STAMP)
