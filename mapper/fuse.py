@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from weft.sim.workload import MaskWork, Product, UpdateOp, VectorOp, Workload
 
-__all__ = ["Group", "Item", "VectorCost", "group_items", "vector_cost"]
+__all__ = ["Group", "Item", "VectorCost", "group_items", "loads_something", "vector_cost"]
 
 Item = Product | VectorOp | UpdateOp | MaskWork
 
@@ -100,6 +100,12 @@ def group_items(workload: Workload, apart: bool = False) -> list[Group]:
 
 def _pregenerates(item: Item, update: int) -> bool:
     return isinstance(item, MaskWork) and update in item.inputs
+
+
+def loads_something(items: Sequence[Item], group: Group) -> bool:
+    """Whether the group reads from memory: a fill does not."""
+    head = items[group.head]
+    return not isinstance(head, VectorOp) or vector_cost(items, group).read_bytes > 0
 
 
 def vector_cost(items: Sequence[Item], group: Group) -> VectorCost:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from weft.mapper.chunks import lane_work, whole_units
 from weft.mapper.emit import Gate, emit_fence, emit_stream, gate_load, tile_loop
-from weft.mapper.fuse import Group, Item, VectorCost, group_items, vector_cost
+from weft.mapper.fuse import Group, Item, VectorCost, group_items, loads_something, vector_cost
 from weft.mapper.overlap import interleave
 from weft.mapper.pairing import Block, Pairing, best_pairs, feasible_pairs, in_order
 from weft.mapper.schedule import Pick, Scheduler, start_tokens
@@ -311,7 +311,10 @@ class _Waits:
 
 
 def _chain(items: Sequence[Item], groups: Sequence[Group]) -> _Waits:
-    """One wait for the latest tensor needed covers all earlier ones, since stores are in order."""
+    """One wait for the latest tensor needed covers all earlier ones, since stores are in order.
+
+    It is a load that waits; who loads nothing does not.
+    """
     owner = {position: index for index, group in enumerate(groups) for position in group.members}
     waited = -1
     gated: list[bool] = []
@@ -319,8 +322,9 @@ def _chain(items: Sequence[Item], groups: Sequence[Group]) -> _Waits:
     for index, group in enumerate(groups):
         sources = {owner[source] for member in group.members for source in items[member].inputs}
         latest = max((source for source in sources if source != index), default=-1)
-        gated.append(latest > waited)
-        if latest > waited:
+        waits = latest > waited and loads_something(items, group)
+        gated.append(waits)
+        if waits:
             waited = latest
             fenced.add(latest)
     return _Waits(tuple(gated), frozenset(fenced))

@@ -42,6 +42,9 @@ _QUERIES = frozenset(
     }
 )
 
+# Taken apart although it has a kernel: its schema does not say that it writes its statistics.
+_SILENT_WRITERS = frozenset({"aten.native_batch_norm.default"})
+
 # Views whose schemas promise that nobody looks at the original again.
 _UNSAFE_VIEWS = frozenset(
     {
@@ -357,10 +360,12 @@ def _read_schema(func: Any) -> _Schema:
     aliases = [a.alias_info is not None and not a.alias_info.is_write for a in arguments]
     returned = any(result.alias_info is not None for result in func._schema.returns)
     composite = torch._C.DispatchKey.CompositeImplicitAutograd
+    cpu = torch._C.DispatchKey.CPU  # what has a kernel of its own runs as one
     return _Schema(
         name=name,
         query=False,
-        decomposes=func.has_kernel_for_dispatch_key(composite),
+        decomposes=func.has_kernel_for_dispatch_key(composite)
+        and (name in _SILENT_WRITERS or not func.has_kernel_for_dispatch_key(cpu)),
         asks_for_values=not _VALUE_TAGS.isdisjoint(func.tags),
         silent=any(written) and not func._schema.returns,
         view=name in _UNSAFE_VIEWS or (returned and any(aliases) and not any(written)),

@@ -21,11 +21,18 @@ from weft.mapper.words import LayoutError, taps_of
 from weft.sim.pattern import Pattern
 from weft.sim.workload import MaskWork, Product, Stage, UpdateOp, VectorOp
 
-__all__ = ["STATES", "VECTOR_OPS", "Grid", "Ints", "Tensors", "Weight"]
+__all__ = ["ACTIVATIONS", "STATES", "VECTOR_OPS", "Grid", "Ints", "Tensors", "Weight"]
 
 Ints = NDArray[np.int64]
 
-VECTOR_OPS = ("relu", "threshold_backward", "add", "mul", "clone")
+ACTIVATIONS = ("gelu", "silu", "tanh", "sigmoid", "hardswish", "hardsigmoid", "mish")
+"""Beside ReLU; each with its gradient."""
+
+VECTOR_OPS = (
+    *("relu", "threshold_backward", "add", "mul", "clone"),
+    *ACTIVATIONS,
+    *(f"{name}_backward" for name in ACTIVATIONS),
+)
 """Vector ops that a step in words may have; WUVE runs them by the same names."""
 
 STATES = {"sgd": (), "sgd-momentum": ("momentum",), "adamw": ("first", "second")}
@@ -231,8 +238,8 @@ class Tensors:
         if len(item.inputs) != count or item.op.rstrip("_") not in VECTOR_OPS:
             known = ", ".join(VECTOR_OPS)
             raise LayoutError(
-                f"{item.name}: vector op {item.op!r} of {count} operands has no Verilog; it runs "
-                f"{known}, on what other items make"
+                f"{item.name}: vector op {item.op!r} of {count} operands has no place in words; "
+                f"these have: {known}, on what other items make"
             )
         return [f"item{i}" for i in item.inputs]
 

@@ -211,11 +211,13 @@ def _parts(lowering: Lowering, op: Op) -> None:
 
 @lowers(*MOVES)
 def _move(lowering: Lowering, op: Op) -> None:
+    """What is made like another tensor, or new of its type, does not read it."""
+    fills = op.name.endswith("_like") or op.name.startswith("new_")
     emit(
         lowering,
         op,
         elements=written(lowering, op),
-        reads=sum(tensor.distinct for tensor in read_tensors(lowering, op)),
+        reads=0 if fills else sum(tensor.distinct for tensor in read_tensors(lowering, op)),
         programs=("copy",),
     )
 

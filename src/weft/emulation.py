@@ -3,13 +3,14 @@
 Written from the arithmetic alone, without program, schedule or layout, so that the Verilog can be
 held against it: products of halves are exact in FP32, sums begin at +0 and take their terms one by
 one (FF and BP: kernel position, then channel; WU: image, row, column), and results are rounded to
-halves. Everything else (activations, the loss, what depends on what) is PyTorch's own autograd.
+halves. Activations but ReLU are their lane programs, operation by operation. Everything else (the
+loss, what depends on what) is PyTorch's own autograd.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +18,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from weft.mapper.tensors import ACTIVATIONS
 from weft.models.sparse.groups import group_mask
 from weft.sim.functions import Function, evaluate
+from weft.sim.lanes import CODES, Emit, Kind, LaneOp, Source
+from weft.sim.vector_programs import compile_program
 
-__all__ = ["LayerPatterns", "Stepped", "adamw", "emulate_step", "kept", "sgd_momentum"]
+__all__ = [
+    "LayerPatterns",
+    "Stepped",
+    "adamw",
+    "emulate_step",
+    "kept",
+    "lane_values",
+    "sgd_momentum",
+]
 
 Grouping = tuple[int, int] | None
 """(N, M), or None for dense."""
@@ -152,6 +165,66 @@ def _linear(layer: nn.Linear, patterns: LayerPatterns) -> Callable[..., Tensor]:
     return forward
 
 
+class _Activations(TorchDispatchMode):
+    """Activations of halves and their gradients as the machine works them out."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        name = func._schema.name.removeprefix("aten::")
+        if name.removesuffix("_backward") in ACTIVATIONS and args[0].dtype == torch.float16:
+            return lane_values(name, [arg for arg in args if isinstance(arg, Tensor)])
+        return func(*args, **(kwargs or {}))
+
+
+def lane_values(name: str, operands: Sequence[Tensor]) -> Tensor:
+    """What the lane program ``name`` makes of halves of one shape, in halves."""
+    registers: dict[int, Tensor] = {}
+    made = operands[0]
+    for op in (op for phase in compile_program(name).phases for op in phase.ops):
+        a, b, c = (_read(op, source, operands, registers) for source in (op.a, op.b, op.c))
+        value = _lane(op, a, b, c)
+        registers[op.target] = value
+        if op.emit is Emit.HALF:
+            made = value.half()
+    return made
+
+
+def _read(
+    op: LaneOp, source: Source, operands: Sequence[Tensor], registers: Mapping[int, Tensor]
+) -> Tensor:
+    if source.code in (CODES["low"], CODES["high"]):
+        value = operands[2 * op.pair + (source.code == CODES["high"])].float()
+    elif source.code in registers:
+        value = registers[source.code]
+    else:
+        bits = {CODES["one"]: 0x3F800000, CODES["minus_zero"]: 0x80000000}
+        word = np.array([bits.get(source.code, op.constant)], np.uint32).view(np.float32)
+        value = torch.from_numpy(word).expand(operands[0].shape)
+    value = value.abs() if source.absolute else value
+    return -value if source.negate else value
+
+
+def _lane(op: LaneOp, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    match op.kind:
+        case Kind.MAD:
+            return a * b + c
+        case Kind.MAX:
+            return torch.where((a > b) | a.isnan(), a, b)
+        case Kind.MIN:
+            return torch.where((a < b) | a.isnan(), a, b)
+        case Kind.LESS:
+            return (a < b).float()
+        case Kind.EQUAL:
+            return (a == b).float()
+        case Kind.PICK:
+            return torch.where(a <= 0, c, b)
+        case Kind.FUNCTION:
+            return _unit(Function(op.function), a)
+        case Kind.RANDOM:
+            raise ValueError("no activation draws random numbers")
+
+
 def emulate_step(
     model: nn.Module,
     example: Tensor,
@@ -175,12 +248,14 @@ def emulate_step(
             layer.forward = _convolution(layer, chosen)
         elif isinstance(layer, nn.Linear):
             layer.forward = _linear(layer, chosen)
-    output = copied(example)
+    with _Activations():
+        output = copied(example)
     scores = output.detach().float().requires_grad_()
     loss_fn(scores).backward()
     assert scores.grad is not None
     gradient = scores.grad.half()
-    output.backward(gradient)
+    with _Activations():
+        output.backward(gradient)
     found = {
         name: parameter.grad.half()
         for name, parameter in copied.named_parameters()

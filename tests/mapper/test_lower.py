@@ -16,8 +16,12 @@ from weft.mapper.lower import edge_layers, lower
 from weft.mapper.lowering.context import owner_and_leaf
 from weft.mapper.lowering.registry import REGISTRY
 from weft.mapper.lowering.table import FREE, MOVES, OVERWRITES, POINTWISE, SWEEPS
+from weft.mapper.plan import make_plan
+from weft.mapper.schedule import Scheduler
 from weft.mapper.trace import trace
 from weft.mapper.unbuilt import without_unbuilt
+from weft.sim.machine import load_machine
+from weft.sim.program import Channel, check_program, expand
 from weft.sim.workload import Product, Role, Stage, UpdateOp, VectorOp, Workload
 
 
@@ -255,6 +259,58 @@ def test_fused_attention_keeps_scores_out_of_memory() -> None:
     assert softmax.elements == 2 * 4 * 9 * 9
     assert sum(p.op == "attention" for p in found.products) == 2
     assert sum(p.op == "attention_backward" for p in found.products) == 5
+
+
+@pytest.mark.parametrize("name", ["silu", "mish"])
+def test_a_gradient_with_a_kernel_of_its_own_is_one_op(name: str) -> None:
+    def build() -> tuple[nn.Module, Any]:
+        return nn.Sequential(nn.Linear(8, 8), _Applied(name), nn.Linear(8, 4)), torch.randn(6, 8)
+
+    found = workload(build)
+    assert vector(found, f"{name}_backward").elements == 48
+    assert not [item for item in found.items if isinstance(item, VectorOp) and item.op == "sigmoid"]
+
+
+class _Applied(nn.Module):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.function = getattr(functional, name)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        made: torch.Tensor = self.function(x)
+        return made
+
+
+class Filled(nn.Module):
+    """Fills a tensor long after it was made, and after others that are waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(64, 64), nn.Linear(64, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.first(x)
+        with torch.no_grad():
+            held, other = torch.cumsum(y, 1), torch.cumsum(x, 1)
+            held.fill_(3.0)
+        return self.last(y * held * other)
+
+
+@pytest.mark.parametrize("machine", ["sat-8x8", "sat-vcu1525"])
+def test_what_loads_nothing_waits_for_nobody(machine: str) -> None:
+    found = workload(lambda: (Filled(), torch.randn(32, 64)))
+    fill = vector(found, "fill_")
+    assert fill.reads == 0
+    assert fill.inputs
+    plan = make_plan(found, Scheduler(load_machine(machine)))
+    check_program(plan.program)
+    held = dict.fromkeys(Channel, 0)
+    for instruction in expand(plan.program.body):
+        for channel in instruction.signals:
+            held[channel] += 1
+        for channel in instruction.waits:
+            held[channel] -= 1
+    assert held[Channel.STORED] == 0
 
 
 def test_an_embedding_reads_rows_and_not_the_table() -> None:

@@ -18,15 +18,16 @@ def _channels_last(layer: nn.Conv2d) -> nn.Conv2d:
 class SmallNetwork(nn.Module):
     """Scores for every pixel, as in segmentation."""
 
-    def __init__(self) -> None:
+    def __init__(self, activation: Callable[[Tensor], Tensor] = torch.relu) -> None:
         super().__init__()
+        self.activation = activation
         self.first = _channels_last(nn.Conv2d(16, 16, 3, padding=1, bias=False))
         self.second = _channels_last(nn.Conv2d(16, 32, 3, padding=1, bias=False))
         self.head = nn.Linear(32, 16, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        found = torch.relu(self.first(images))
-        found = torch.relu(self.second(found))
+        found = self.activation(self.first(images))
+        found = self.activation(self.second(found))
         scores: Tensor = self.head(found.permute(0, 2, 3, 1))
         return scores
 
@@ -48,3 +49,25 @@ def larger_network() -> tuple[nn.Module, Tensor, Callable[[Tensor], Tensor]]:
     """The same network on four images of 16 x 16 pixels."""
     images = torch.randn(4, 16, 16, 16).contiguous(memory_format=torch.channels_last)
     return SmallNetwork(), images, loss
+
+
+def gelu_network() -> tuple[nn.Module, Tensor, Callable[[Tensor], Tensor]]:
+    """With GELU, on one image."""
+    return _activated(nn.functional.gelu)
+
+
+def silu_network() -> tuple[nn.Module, Tensor, Callable[[Tensor], Tensor]]:
+    """With SiLU, on one image."""
+    return _activated(nn.functional.silu)
+
+
+def tanh_network() -> tuple[nn.Module, Tensor, Callable[[Tensor], Tensor]]:
+    """With tanh, on one image."""
+    return _activated(torch.tanh)
+
+
+def _activated(
+    activation: Callable[[Tensor], Tensor],
+) -> tuple[nn.Module, Tensor, Callable[[Tensor], Tensor]]:
+    images = torch.randn(1, 16, 8, 8).contiguous(memory_format=torch.channels_last)
+    return SmallNetwork(activation), images, loss

@@ -11,7 +11,8 @@ import pytest
 from weft.rtl.casefile import CaseFileError
 from weft.rtl.cosim import CosimError, cosim, cosim_cases, random_case, replay, run_one
 from weft.rtl.product import Case
-from weft.rtl.simulate import IDEAL, Pauses, SimulationError
+from weft.rtl.simulate import IDEAL, Pauses
+from weft.rtl.waveform import WaveformError
 from weft.sim.machine import Machine, load_machine
 from weft.sim.pattern import Pattern
 from weft.sim.program import Dataflow
@@ -120,7 +121,7 @@ def test_a_waveform_of_the_run(tmp_path: Path) -> None:
 
 
 def test_refuses_unknown_waveforms(tmp_path: Path) -> None:
-    with pytest.raises(SimulationError, match=r"the file ends in .vcd or .fst"):
+    with pytest.raises(WaveformError, match=r"the file ends in .vcd or .fst"):
         cosim((4, 16, 16), wave=tmp_path / "wave.png", save=tmp_path)
 
 

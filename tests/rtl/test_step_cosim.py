@@ -12,6 +12,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn import functional
 
 from tests.rtl.small_network import small_network
 from weft import emulation
@@ -59,6 +60,13 @@ def test_other_steps_agree_too(change: dict[str, object], pauses: Pauses) -> Non
     assert (result.cosim.rtl_cycles == result.scheduled_cycles) == (pauses == Pauses())
 
 
+@pytest.mark.parametrize("activation", ["gelu", "silu", "tanh"])
+def test_a_step_with_another_activation_agrees(activation: str) -> None:
+    model = f"{Path(__file__).with_name('small_network.py')}:{activation}_network"
+    result = cosim_step(model, BDWP, seed=6)
+    assert result.agrees, (result.cosim.differences, result.checked)
+
+
 @pytest.mark.deep
 def test_a_larger_step_agrees() -> None:
     machine = Path(__file__).with_name("small_network.py")
@@ -67,18 +75,28 @@ def test_a_larger_step_agrees() -> None:
     assert result.cosim.rtl_cycles > 500_000
 
 
+Activation = Callable[[Tensor], Tensor]
+ACTIVE: list[Activation] = [
+    torch.relu, functional.gelu, functional.silu, torch.tanh, torch.sigmoid, functional.hardswish,
+    functional.hardsigmoid, functional.mish,
+]  # fmt: skip
+
+
 class Residual(nn.Module):
     """A strided first convolution, a branch that is added back, and scores of each pixel."""
 
-    def __init__(self, channels: int, kernel: int, stride: int, scores: int) -> None:
+    def __init__(
+        self, channels: int, kernel: int, stride: int, scores: int, activation: Activation
+    ) -> None:
         super().__init__()
+        self.activation = activation
         self.first = _conv(16, channels, 3, stride, 1)
         self.branch = _conv(channels, channels, kernel, 1, kernel // 2)
         self.head = nn.Linear(channels, scores, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        stem = torch.relu(self.first(images))
-        found = torch.relu(self.branch(stem) + stem)
+        stem = self.activation(self.first(images))
+        found = self.activation(self.branch(stem) + stem)
         scores: Tensor = self.head(found.permute(0, 2, 3, 1))
         return scores
 
@@ -92,14 +110,15 @@ def _conv(inputs: int, outputs: int, kernel: int, stride: int, padding: int) -> 
 class Perceptron(nn.Module):
     """Linear layers only."""
 
-    def __init__(self, sizes: list[int]) -> None:
+    def __init__(self, sizes: list[int], activation: Activation = torch.relu) -> None:
         super().__init__()
+        self.activation = activation
         pairs = itertools.pairwise(sizes)
         self.layers = nn.ModuleList(nn.Linear(a, b, bias=False) for a, b in pairs)
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
-            x = torch.relu(layer(x))
+            x = self.activation(layer(x))
         scores: Tensor = self.layers[-1](x)
         return scores
 
@@ -111,17 +130,18 @@ Built = tuple[nn.Module, Tensor, Callable[[Tensor], Tensor]]
 def networks(draw: st.DrawFn) -> Callable[[], Built]:
     """Builders of small networks that words can hold."""
     sixteens = st.integers(1, 3).map(lambda count: 16 * count)
+    activation = draw(st.sampled_from(ACTIVE))
     if draw(st.booleans()):
         sizes = draw(st.lists(sixteens, min_size=3, max_size=4))
         rows = 4 * draw(st.integers(1, 9))
-        return lambda: (Perceptron(sizes), torch.randn(rows, sizes[0]), _loss)
+        return lambda: (Perceptron(sizes, activation), torch.randn(rows, sizes[0]), _loss)
     channels, scores = draw(sixteens), draw(sixteens)
     kernel, stride = draw(st.sampled_from([1, 3])), draw(st.sampled_from([1, 2]))
     images, size = draw(st.integers(1, 3)), draw(st.sampled_from([4, 8]))
 
     def build() -> Built:
         example = torch.randn(images, 16, size, size).contiguous(memory_format=torch.channels_last)
-        return Residual(channels, kernel, stride, scores), example, _loss
+        return Residual(channels, kernel, stride, scores, activation), example, _loss
 
     return build
 
@@ -141,7 +161,7 @@ def _two_layers() -> Built:
     st.sampled_from(["sgd", "sgd-momentum", "adamw"]),
     st.booleans(),
 )
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=16, deadline=None)
 def test_any_network_steps_as_torch_does(
     build: Callable[[], Built], pattern: str, optimizer: str, dense_stem: bool
 ) -> None:
