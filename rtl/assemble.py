@@ -325,7 +325,7 @@ class _Assembler:
 
     def _reduce(self, bound: Bound, work: Reduce) -> int:
         lanes, words = self.machine.sore.lanes, bank_words(self.machine)
-        from_wuve = Channel.VOUT_TO_SORE in bound.instruction.waits
+        from_wuve = bound.from_wuve
         source = "vector_out" if from_wuve else "mask_in"
         words_of_source = words["mask"]
         if from_wuve:

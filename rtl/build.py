@@ -258,8 +258,11 @@ def run_cocotb(
     environment: Mapping[str, str] | None = None,
     arguments: Sequence[str] = (),
     waves: bool = False,
+    launcher: Sequence[str] = (),
 ) -> str:
     """Run the cocotb tests of Python module ``module``; returns what was printed.
+
+    ``launcher`` is what runs the executable, if it does not run by itself.
 
     Raises:
         TestsFailedError: a test failed, or none ran; the message ends with the log.
@@ -283,7 +286,7 @@ def run_cocotb(
             "GPI_USERS": f"{find_libpython.find_libpython()};{config.pygpi_entry_point()}",
             **(environment or {}),
         }
-        command = [str(executable), *(["--trace"] if waves else []), *arguments]
+        command = [*launcher, str(executable), *(["--trace"] if waves else []), *arguments]
         result = subprocess.run(
             command,
             env=full,

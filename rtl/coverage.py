@@ -221,8 +221,7 @@ def _matmul(machine: Machine, work: Matmul) -> Iterator[str]:
 
 def _reduce(machine: Machine, bound: Bound, work: Reduce) -> Iterator[str]:
     yield "groups across rows" if work.across else "groups in a row"
-    from_wuve = Channel.VOUT_TO_SORE in bound.instruction.waits
-    yield "from the WUVE" if from_wuve else "from memory"
+    yield "from the WUVE" if bound.from_wuve else "from memory"
     yield "one round" if work.groups <= machine.sore.lanes else "many rounds"
     yield f"N of {work.pattern.n}" if work.pattern.n <= 2 else "N above 2"
     yield f"M of {work.pattern.m}"

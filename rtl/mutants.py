@@ -91,7 +91,7 @@ MUTANTS = (
     Mutant("wuve", "raw_a[32*(i^(1<<e))+:32]", "raw_a[32*i+:32]"),
     Mutant("wuve", "a[31] && !operation2[27]", "a[31]"),
     Mutant("wuve", "row_lane == {LANE_BITS{1'b0}}", "1'b0"),
-    Mutant("wuve", "first_number | i", "first_number"),
+    Mutant("wuve", "first_number | LANE", "first_number"),
     Mutant("wuve", "{{(23 - SLOT_BITS) {1'b0}}, slot2}", "{{(23 - SLOT_BITS) {1'b0}}, slot1}"),
     Mutant("wuve", "operation[5:0] == 6'd7", "operation[2:0] == 3'd7"),
     Mutant("wuve_lane", "function_now[0] ? number_now : drawn[31:9]", "drawn[31:9]"),

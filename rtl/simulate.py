@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from weft.rtl.assemble import Assembled, assemble
 from weft.rtl.build import VERILOG, Design, build_cocotb, run_cocotb
+from weft.rtl.icarus import build_icarus, icarus_launcher
 from weft.rtl.parameters import parameters
 from weft.rtl.product import Case
 from weft.rtl.waveform import check_waveform, vcd_to_fst
@@ -187,10 +188,12 @@ def outcomes(
     wave: Path | None = None,
     change: Callable[[Design], Design] = lambda design: design,
     ports: Sequence[Mapping[str, int]] | None = None,
+    icarus: bool = False,
 ) -> list[RtlRun | SimulationError]:
     """Like ``simulate``, with each case's failure in its place.
 
     ``change`` may replace the design by a variant of it, whose further ``ports`` are set per case.
+    ``icarus`` runs it there instead of on Verilator, without waveforms.
     """
     width = min(machine.memory.read_bytes_per_cycle, machine.memory.write_bytes_per_cycle)
     codes = [assemble(case.program, machine, case.tensors) for case in cases]
@@ -200,11 +203,11 @@ def outcomes(
     if wave is not None:
         check_waveform(wave)
         design = dataclasses.replace(design, arguments=("--trace-vcd",))
-    program = build_cocotb(design)
     pauses = pauses or [IDEAL] * len(cases)
     ports = ports or [{}] * len(cases)
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
+        program = build_icarus(design, folder) if icarus else build_cocotb(design)
         settings: list[dict[str, int]] = []
         for index, (case, code, pause) in enumerate(zip(cases, codes, pauses, strict=True)):
             words = _write_case(folder / str(index), case, code, width)
@@ -230,6 +233,7 @@ def outcomes(
             environment={"WEFT_CASES": str(folder)},
             arguments=[f"+cases={folder}"],
             waves=wave is not None,
+            launcher=icarus_launcher() if icarus else (),
         )
         if wave is not None:
             _keep_waveform(folder / "dump.vcd", wave)

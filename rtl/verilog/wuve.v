@@ -247,6 +247,7 @@ module wuve #(
     genvar i, e;
     generate
         for (i = 0; i < LANES; i = i + 1) begin : g_lane
+            localparam [22:0] LANE = i;
             wire [31:0] a_register, b_register, c_register, low, high, pair_low, pair_high;
             wire [15:0] low_half = half_data[16*(odd?LANES+i:i)+:16];
             wire [31:0] line_word = word_data[32*i+:32];
@@ -298,7 +299,7 @@ module wuve #(
                 .kind(operation2[2:0]),
                 .which(operation2[5:3]),
                 .draws(draws),
-                .number(first_number | i),
+                .number(first_number | LANE),
                 .made_kind(made_kind),
                 .made(made[32*i+:32]),
                 .write(keeps && kept),

@@ -43,12 +43,18 @@ class Bound:
     """An instruction of the unrolled program.
 
     ``address`` is the byte offset of a transfer's first run in its tensor; ``banks`` the bank that
-    its queue works on, per buffer.
+    its queue works on, per buffer; ``source`` the buffer of SORE's last input bank.
     """
 
     instruction: Instruction
     address: int
     banks: dict[str, int]
+    source: str = "mask_in"
+
+    @property
+    def from_wuve(self) -> bool:
+        """Whether SORE reads what WUVE has updated, not what was loaded for it."""
+        return self.source == "vector_out"
 
 
 def _unroll(body: tuple[Node, ...], at: tuple[int, ...]) -> Iterator[tuple[Instruction, int]]:
@@ -76,13 +82,16 @@ def bind(program: Program) -> list[Bound]:
         tokens[channel].extend(range(count))
     banks: dict[Queue, dict[str, int]] = {queue: {} for queue in Queue}
     bound: list[Bound] = []
+    source = "mask_in"
     for instruction, address in _unroll(program.body, ()):
         own = banks[instruction.queue]
         for channel in instruction.waits:
             bank = tokens[channel].popleft()
             if channel in BUFFER_OF_CHANNEL:
                 own[BUFFER_OF_CHANNEL[channel]] = bank
+            if channel in (Channel.VOUT_TO_SORE, Channel.MASK_IN_FULL):
+                source = BUFFER_OF_CHANNEL[channel]
         for channel in instruction.signals:
             tokens[channel].append(own.get(BUFFER_OF_CHANNEL.get(channel, ""), 0))
-        bound.append(Bound(instruction, address, dict(own)))
+        bound.append(Bound(instruction, address, dict(own), source))
     return bound

@@ -72,8 +72,7 @@ def apply(store: Store, bound: Bound) -> None:
         case Matmul():
             multiply(store, bound, work)
         case Reduce():
-            from_wuve = Channel.VOUT_TO_SORE in bound.instruction.waits
-            reduce(store, bound, work, "vector_half_out" if from_wuve else "mask_in")
+            reduce(store, bound, work, "vector_half_out" if bound.from_wuve else "mask_in")
         case Update():
             update(store, bound, work)
         case Vector():

@@ -204,19 +204,39 @@ def test_masks_are_torchs_sort_in_both_layouts() -> None:
                 masks.append(mask)
                 sources.append(values)
     for case, mask, values, found in zip(cases, masks, sources, run(MACHINE, cases), strict=True):
-        chunk = 2 * lanes * mask.pattern.m
-        kept, index = kept_of(values, mask, chunk, lanes)
-        image = image_of(case, found.memory, "kept", 2 * kept.size)
-        assert (image.view(np.uint16) == kept.reshape(-1).view(np.uint16)).all()
-        planes = mask.pattern.index_bits
-        pitch = -(-index[0].size // 8 // 16) * 16
-        image = image_of(case, found.memory, "kept planes", len(index) * planes * pitch)
-        stored = image.reshape(len(index), planes, pitch)
-        for bit in range(planes):
-            unpacked = np.unpackbits(stored[:, bit], axis=1, bitorder="little")
-            assert (
-                unpacked[:, : index[0].size] == (index >> bit & 1).reshape(len(index), -1)
-            ).all()
+        check_kept(case, found.memory, "kept", values, mask, 2 * lanes * mask.pattern.m)
+
+
+def check_kept(
+    case: Case, memory: NDArray[np.uint8], name: str, values: Halves, mask: Mask, chunk: int
+) -> None:
+    """Kept values and the planes of their places are those of torch's sort."""
+    kept, index = kept_of(values, mask, chunk, MACHINE.sore.lanes)
+    image = image_of(case, memory, name, 2 * kept.size)
+    assert (image.view(np.uint16) == kept.reshape(-1).view(np.uint16)).all()
+    planes = mask.pattern.index_bits
+    pitch = -(-index[0].size // 8 // 16) * 16
+    image = image_of(case, memory, f"{name} planes", len(index) * planes * pitch)
+    stored = image.reshape(len(index), planes, pitch)
+    for bit in range(planes):
+        unpacked = np.unpackbits(stored[:, bit], axis=1, bitorder="little")
+        assert (unpacked[:, : index[0].size] == (index >> bit & 1).reshape(len(index), -1)).all()
+
+
+def test_both_layouts_of_an_update_are_made_from_what_it_made() -> None:
+    """The second one reads the same bank, although the first one took the token."""
+    draw = np.random.default_rng(7)
+    weight, velocity, gradient = (draw.standard_normal(512).astype(np.float32) for _ in range(3))
+    masks = (Mask(Pattern(2, 4)), Mask(Pattern(2, 8), across=16))
+    work = Update(0, "sgd-momentum", (0.1, 0.9, 5e-4))
+    case = update_case(
+        "both", MACHINE, weight, velocity, gradient.astype(np.float16), 128, work, masks
+    )
+    (found,) = run(MACHINE, [case])
+    values = image_of(case, found.memory, "half", 2 * weight.size).view(np.float16)
+    assert np.count_nonzero(values) > 500
+    for place, mask in enumerate(masks):
+        check_kept(case, found.memory, f"kept{place}", values, mask, 128)
 
 
 OPS = {
