@@ -337,12 +337,17 @@ def hardware(
         bool,
         typer.Option("--area", help="What its Verilog takes of an FPGA (yosys; minutes once)."),
     ] = False,
+    structure: Annotated[
+        bool, typer.Option("--structure", help="Its Verilog's modules and what each is made of.")
+    ] = False,
 ) -> None:
     """List the machines, or show one with its sources."""
-    from weft.listing import show_area, show_hardware
+    from weft.listing import show_area, show_hardware, show_structure
 
     if area:
         show_area(name)
+    elif structure:
+        show_structure(name)
     else:
         show_hardware(name)
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from weft.rtl.area import Resources
+    from weft.sim.machine import Machine
 
-__all__ = ["show_area", "show_hardware", "show_models", "show_recipes"]
+__all__ = ["show_area", "show_hardware", "show_models", "show_recipes", "show_structure"]
 
 
 def show_hardware(name: str | None) -> None:
@@ -38,14 +39,8 @@ def show_area(name: str | None) -> None:
         AreaError: yosys is not installed.
     """
     from weft.rtl.area import METHOD, area
-    from weft.sim.gpu.machine import is_gpu
-    from weft.sim.machine import load_machine
 
-    if name is None:
-        raise ValueError("--area needs a machine: weft hardware sat-vcu1525 --area")
-    if is_gpu(name):
-        raise ValueError(f"--area is of SAT machines, which weft has in Verilog; {name} is a GPU")
-    found = area(load_machine(name))
+    found = area(_in_verilog(name, "--area"))
     rows = [
         (unit.name, f"{unit.count:,}", *_sites(unit.each), *_sites(unit.total))
         for unit in found.units
@@ -60,6 +55,31 @@ def show_area(name: str | None) -> None:
     names = ("LUT", "FF", "DSP", "BRAM36", "URAM")
     _print_table(("unit", "count", *(f"{site} each" for site in names), *names), rows)
     print(f"\n{METHOD}")
+
+
+def show_structure(name: str | None) -> None:
+    """The modules of a SAT machine's Verilog as a tree, with what each and all below it has.
+
+    Raises:
+        ValueError: no machine named, a GPU, or one that the Verilog cannot be.
+    """
+    from weft.rtl.parameters import parameters
+    from weft.rtl.structure import draw, elaborate
+
+    values = parameters(_in_verilog(name, "--structure"))
+    of_memory = ("READ_LATENCY", "WRITE_LATENCY")
+    print(draw(elaborate("sat_top", {k: v for k, v in values.items() if k not in of_memory})))
+
+
+def _in_verilog(name: str | None, option: str) -> Machine:
+    from weft.sim.gpu.machine import is_gpu
+    from weft.sim.machine import load_machine
+
+    if name is None:
+        raise ValueError(f"{option} needs a machine: weft hardware sat-32x32 {option}")
+    if is_gpu(name):
+        raise ValueError(f"{option} is of SAT machines, which weft has in Verilog; {name} is a GPU")
+    return load_machine(name)
 
 
 def _sites(resources: Resources) -> tuple[str, ...]:
