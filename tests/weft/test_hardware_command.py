@@ -13,14 +13,16 @@ from weft.sim.machine import load_machine
 def test_the_modules_of_a_machine_with_what_they_have(capsys: pytest.CaptureFixture[str]) -> None:
     show_structure("sat-4x8")
     lines = capsys.readouterr().out.splitlines()
-    found = {}
+    found: dict[str, tuple[int, int]] = {}
     for line in lines[1:]:
         name, count, multipliers, *_ = line.split()
-        found.setdefault(name, (int(count), int(multipliers)))
+        before, _ = found.get(name, (0, 0))
+        found[name] = before + int(count), int(multipliers)
     array = load_machine("sat-4x8").array
     assert lines[0].split()[:4] == ["module", "count", "mult", "add"]
     assert found["uspe"] == (array.rows * array.cols, 1)
     assert found["stce"][1] == array.rows * array.cols
+    # Each lane begins its random numbers elsewhere, so each is a module of its own.
     assert found["wuve_lane"][0] == load_machine("sat-4x8").wuve.lanes
     assert re.match(r"sat_top +1 ", lines[1])
 
