@@ -34,19 +34,19 @@ browser-test: $(STAMP)
 	$(BIN)/python -m pytest -q tests/reports/test_browser.py
 
 bench: $(STAMP)
-	$(BIN)/python -m weft.bench
+	$(BIN)/python -m benchmarks.speed
 
 # Errors of the GPU model on shapes that its fit has not seen; DATA holds the measured tables.
 DATA ?= ../shared/data/gpu
 bench-gpu: $(STAMP)
-	$(BIN)/python -m weft.sim.gpu.bench --data $(DATA)
+	$(BIN)/python -m benchmarks.gpu --data $(DATA)
 
 # The peers come from PyPI into environments of their own.
 bench-peers: $(STAMP)
-	$(BIN)/python -m weft.bench_peers --zigzag
+	$(BIN)/python -m benchmarks.peers --zigzag
 
 bench-scaling: $(STAMP)
-	$(BIN)/python -m weft.bench_scaling
+	$(BIN)/python -m benchmarks.scaling
 
 # Everything that takes long: all 2^32 products of halves, half a billion sums, long co-simulation.
 test-deep: $(STAMP)

@@ -107,8 +107,8 @@ def banks_in_use(slices: Sequence[Slice]) -> dict[str, list[Level]]:
 
 def power_levels(slices: Sequence[Slice], machine: Machine) -> list[Level]:
     """Watts: each instruction's energy over the cycles it holds its queue, and static power."""
-    from weft.sim.actions import ActionCounter
     from weft.sim.energy import energy_of, load_energy_table
+    from weft.sim.energy.actions import ActionCounter
 
     if not slices:
         return []

@@ -151,7 +151,7 @@ class VectorOp:
     element needs; ``reads`` and ``writes`` the distinct elements moved from and to memory when
     nothing is fused. ``elementwise`` ops can be fused behind the item that makes their first
     input, which then is not read again. An op on ``rows`` is what the lane ``programs`` do, one
-    after the other (``weft.sim.vector_programs``), the first with ``constants``; of ``channels`` a
+    after the other (``weft.sim.lanes.programs``), the first with ``constants``; of ``channels`` a
     row's elements lie apart. ``scan`` is how the lanes do it where that is another way than that of
     a GPU. What is ``unbuilt`` no lane program does: a machine of lanes cannot run it.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from weft.mapper.graph import Op, TrainingGraph
+from weft.mapper.tracing.graph import Op, TrainingGraph
 from weft.sim.workload import Stage
 
 __all__ = ["CASTS", "PRODUCTS", "SOFTMAXES", "Analysis"]

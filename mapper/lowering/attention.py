@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from weft.mapper.graph import Op, Tensor
 from weft.mapper.lowering.context import Lowering
 from weft.mapper.lowering.registry import lowers
 from weft.mapper.lowering.table import SWEEPS, Sweep
+from weft.mapper.tracing.graph import Op, Tensor
 from weft.sim.workload import Operand, Product, Role, Stage, VectorOp
 
 __all__: list[str] = []

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from weft.mapper.graph import Op, Reference, Tensor, TrainingGraph
 from weft.mapper.lowering.analysis import Analysis
+from weft.mapper.tracing.graph import Op, Reference, Tensor, TrainingGraph
 from weft.sim.workload import (
     Convolution,
     MaskWork,

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from weft.mapper.graph import Op, Tensor
 from weft.mapper.lowering.context import Lowering
 from weft.mapper.lowering.registry import lowers
+from weft.mapper.tracing.graph import Op, Tensor
 from weft.sim.workload import Convolution, Operand, Product, Role, Stage, VectorOp
 
 __all__: list[str] = []

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from weft.mapper.graph import Op, Tensor
 from weft.mapper.lowering.context import Lowering
 from weft.mapper.lowering.table import OVERWRITES
+from weft.mapper.tracing.graph import Op, Tensor
 from weft.sim.workload import Scan, Stage, VectorOp
 
 __all__ = ["axis_of", "emit", "largest", "read_tensors", "written"]

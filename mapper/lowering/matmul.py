@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from weft.mapper.graph import Op, Tensor
 from weft.mapper.lowering.context import ForwardProduct, Lowering
 from weft.mapper.lowering.registry import lowers
+from weft.mapper.tracing.graph import Op, Tensor
 from weft.sim.workload import Operand, Product, Role, Stage
 
 __all__: list[str] = []

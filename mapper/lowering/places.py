@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from weft.mapper.graph import Op, Reference, Tensor
 from weft.mapper.lowering.context import Lowering
 from weft.mapper.lowering.emission import axis_of, emit, read_tensors, written
 from weft.mapper.lowering.registry import lowers
+from weft.mapper.tracing.graph import Op, Reference, Tensor
 from weft.sim.lanes import Over
-from weft.sim.vector_programs import compile_program
-from weft.sim.vector_programs.places import SPLIT
+from weft.sim.lanes.programs import compile_program
+from weft.sim.lanes.programs.places import SPLIT
 from weft.sim.workload import Scan
 
 __all__: list[str] = []

@@ -5,12 +5,12 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from weft.mapper.graph import Op
 from weft.mapper.lowering.context import Lowering
 from weft.mapper.lowering.emission import emit, written
 from weft.mapper.lowering.registry import lowers
+from weft.mapper.tracing.graph import Op
 from weft.sim.lanes import Over
-from weft.sim.vector_programs import compile_program
+from weft.sim.lanes.programs import compile_program
 from weft.sim.workload import Scan
 
 __all__: list[str] = []

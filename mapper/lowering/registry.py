@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from weft.mapper.graph import Op
+from weft.mapper.tracing.graph import Op
 
 if TYPE_CHECKING:
     from weft.mapper.lowering.context import Lowering

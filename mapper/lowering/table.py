@@ -1,7 +1,7 @@
 """Ops of the vector unit: how many lane operations, reads and writes each needs.
 
 A lane operation is one of ``weft.sim.lanes.Kind`` on one element; an op has as many as its lane
-program (``weft.sim.vector_programs``), which the Verilog runs.
+program (``weft.sim.lanes.programs``), which the Verilog runs.
 Every op reads its distinct input elements once and writes its outputs once, unless its row says
 that a second sweep over the first input is needed (a normalisation whose statistics must be
 complete before it scales). Masks and indices count as elements of the op's width.
@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from weft.sim.lanes import Over
-from weft.sim.vector_programs import ELEMENTWISE, PROGRAMS, compile_program
+from weft.sim.lanes.programs import ELEMENTWISE, PROGRAMS, compile_program
 
 __all__ = [
     "ACCUMULATES",

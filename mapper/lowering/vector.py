@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from math import prod
 
-from weft.mapper.graph import Op, Reference, Tensor
 from weft.mapper.lowering.context import Lowering
 from weft.mapper.lowering.emission import axis_of, emit, largest, read_tensors, written
 from weft.mapper.lowering.registry import lowers
@@ -17,7 +16,8 @@ from weft.mapper.lowering.table import (
     POINTWISE,
     SWEEPS,
 )
-from weft.sim.vector_programs import ELEMENTWISE, SEVERAL, compile_program
+from weft.mapper.tracing.graph import Op, Reference, Tensor
+from weft.sim.lanes.programs import ELEMENTWISE, SEVERAL, compile_program
 
 __all__ = ["lower_pointwise"]
 

@@ -16,9 +16,16 @@ provenance, in ``constants``. Fused ops, attention and optimizers are in ``vecto
 errors on shapes that a fit has not seen; ``refit`` makes the shipped constants.
 """
 
-from weft.sim.gpu.constants import ConstantSet, KernelConstants, load_constants
-from weft.sim.gpu.machine import GpuMachine, gpu_names, gpu_sources, is_gpu, load_gpu, read_gpu
-from weft.sim.gpu.predict import Prediction, ProductTable, predict
+from weft.sim.gpu.prediction.constants import ConstantSet, KernelConstants, load_constants
+from weft.sim.gpu.prediction.machine import (
+    GpuMachine,
+    gpu_names,
+    gpu_sources,
+    is_gpu,
+    load_gpu,
+    read_gpu,
+)
+from weft.sim.gpu.prediction.predict import Prediction, ProductTable, predict
 
 __all__ = [
     "ConstantSet",

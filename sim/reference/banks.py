@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from weft.sim.machine import Machine
 from weft.sim.program import Queue, Transfer
+from weft.sim.program.timing import ceil_div
 from weft.sim.reference.bind import Bound
-from weft.sim.timing import ceil_div
 
 __all__ = [
     "INDEX_PLANES",

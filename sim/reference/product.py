@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from weft.sim.machine import Array
 from weft.sim.program import Dataflow, Matmul
+from weft.sim.program.timing import ceil_div
 from weft.sim.reference.banks import INDEX_PLANES, NAN32, PlaceError, Store, unpack_planes
 from weft.sim.reference.bind import Bound
-from weft.sim.timing import ceil_div
 
 __all__ = ["Shape", "multiply", "shape_of"]
 

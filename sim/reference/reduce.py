@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from weft.sim.machine import Machine
 from weft.sim.program import Reduce
+from weft.sim.program.timing import ceil_div
 from weft.sim.reference.banks import INDEX_PLANES, PlaceError, Store, pack_planes
 from weft.sim.reference.bind import Bound
-from weft.sim.timing import ceil_div
 
 __all__ = ["group_elements", "reduce"]
 

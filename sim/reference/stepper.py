@@ -26,13 +26,13 @@ from weft.sim.program import (
     Update,
     Vector,
 )
+from weft.sim.program.timing import Duration, duration
 from weft.sim.reference.banks import Bytes, Store
 from weft.sim.reference.bind import Bound, bind
 from weft.sim.reference.product import multiply
 from weft.sim.reference.reduce import reduce
 from weft.sim.reference.update import update
 from weft.sim.reference.vector import apply_vector
-from weft.sim.timing import Duration, duration
 
 __all__ = ["DeadlockError", "Run", "Span", "run_program"]
 

@@ -9,7 +9,7 @@ Every operation is rounded to FP32, NaN is canonical:
 d = gradient + decay w; v' = momentum v + d (without momentum v' = d); w' = w - rate v'.
 AdamW: m' = m + blend (gradient - m); v' = keep v + (1 - keep) gradient^2;
 w' = decay w - rate (m' x 1 / (sqrt(v') + epsilon)), with the root and the reciprocal of WUVE's
-function unit (``weft.sim.functions``).
+function unit (``weft.sim.lanes.functions``).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.sim.functions import Function, evaluate
+from weft.sim.lanes.functions import Function, evaluate
 from weft.sim.program import Update
+from weft.sim.program.timing import ceil_div
 from weft.sim.reference.banks import NAN32, PlaceError, Store, narrow
 from weft.sim.reference.bind import Bound
-from weft.sim.timing import ceil_div
 
 __all__ = ["adamw", "adamw_constants", "sgd", "update"]
 

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.sim.functions import Function, evaluate
 from weft.sim.lanes import CODES, REGISTERS, Emit, Guard, Kind, LaneOp, LaneProgram, Source
+from weft.sim.lanes.functions import Function, evaluate
+from weft.sim.lanes.programs import compile_program
 from weft.sim.program import Vector
+from weft.sim.program.strips import Limit, Strips, strips_of
 from weft.sim.reference.banks import NAN32, PlaceError, Store, narrow
 from weft.sim.reference.bind import Bound
-from weft.sim.strips import Limit, Strips, strips_of
-from weft.sim.vector_programs import compile_program
 
 __all__ = ["apply_vector"]
 

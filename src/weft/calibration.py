@@ -17,8 +17,8 @@ def run_calibrate(measurements: Path, hardware: str, out: Path, copies: int) -> 
         ValueError: an unknown GPU, a wrong cell (its line is named), too few rows, or a place that
             cannot be written.
     """
-    from weft.sim.gpu.calibrate import calibrate
-    from weft.sim.gpu.machine import load_gpu
+    from weft.sim.gpu.fitting.calibrate import calibrate
+    from weft.sim.gpu.prediction.machine import load_gpu
 
     check_folder(out.parent)
     gpu = load_gpu(hardware)

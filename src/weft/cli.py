@@ -104,7 +104,7 @@ def simulate(
 ) -> None:
     """Simulate training a model, and say what it costs and why."""
     from weft.commands import run_simulate
-    from weft.patterns import pattern_setting
+    from weft.mapper.sparsity.patterns import pattern_setting
     from weft.simulation import Settings
 
     settings = Settings(
@@ -158,7 +158,7 @@ def compare(
     """Run a grid of models, recipes, patterns and machines, and set them side by side."""
     from weft.commands import run_compare
     from weft.grid import Grid
-    from weft.patterns import pattern_setting
+    from weft.mapper.sparsity.patterns import pattern_setting
     from weft.simulation import Settings
 
     grid = Grid(
@@ -191,8 +191,8 @@ def train(
     json: Json = None,
 ) -> None:
     """Train a model sparsely for real, every step priced on a machine; run again to resume."""
+    from weft.mapper.sparsity.patterns import pattern_setting
     from weft.models.training.settings import TrainSettings
-    from weft.patterns import pattern_setting
     from weft.train_command import run_train
 
     recipes = tuple(recipe or ["dense"])

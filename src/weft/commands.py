@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from weft.mapper.topology.table import is_topology, read_topology
 from weft.output import check_folder, console, write_json
 from weft.provenance import provenance, this_command
 from weft.sim.results import RunResult
 from weft.simulation import Run, Settings, simulate_workload, trace_workload
 from weft.subject import find_subject
-from weft.topology import is_topology, read_topology
 
 if TYPE_CHECKING:
     from weft.grid import Grid
@@ -202,7 +202,7 @@ def run_ablate(
     json_target: str | None,
 ) -> None:
     """``weft ablate``: cycles with all features, without each, and without any."""
-    from weft.mapper.switches import feature_names
+    from weft.mapper.scheduling.switches import feature_names
 
     check_settings(settings)
     features = feature_names()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weft.output import write_json
 
 if TYPE_CHECKING:
-    from weft.rtl.cosim import CosimResult
+    from weft.rtl.cosimulation.cosim import CosimResult
     from weft.step_cosim import StepResult
 
 __all__ = ["run_cosim", "run_step_cosim"]
@@ -36,7 +36,7 @@ def run_cosim(
     Raises:
         ValueError: a product, array or file that does not fit, in one line.
     """
-    from weft.rtl.cosim import cosim, replay
+    from weft.rtl.cosimulation.cosim import cosim, replay
 
     _check(wave)
     if program is not None:
@@ -95,7 +95,7 @@ def run_step_cosim(
 
 
 def _check(wave: Path | None) -> None:
-    from weft.rtl.waveform import check_waveform
+    from weft.rtl.cosimulation.waveform import check_waveform
 
     if wave is not None:
         check_waveform(wave)
@@ -107,9 +107,9 @@ def _told(run: Callable[[], Result]) -> Result | None:
     Raises:
         CosimError: Verilator or the compiler refused; the message ends with what it said last.
     """
-    from weft.rtl.build import BuildError
-    from weft.rtl.cosim import CosimError
-    from weft.rtl.simulate import SimulationError
+    from weft.rtl.cosimulation.build import BuildError
+    from weft.rtl.cosimulation.cosim import CosimError
+    from weft.rtl.cosimulation.simulate import SimulationError
 
     try:
         return run()

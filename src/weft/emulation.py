@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from weft.mapper.tensors import ACTIVATIONS
+from weft.mapper.placement.tensors import ACTIVATIONS
 from weft.models.sparse.groups import group_mask
-from weft.sim.functions import Function, evaluate
 from weft.sim.lanes import CODES, Emit, Kind, LaneOp, Source
-from weft.sim.vector_programs import compile_program
+from weft.sim.lanes.functions import Function, evaluate
+from weft.sim.lanes.programs import compile_program
 
 __all__ = [
     "LayerPatterns",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from weft.sim.critical import Part, critical_path
 from weft.sim.engine import Engine
+from weft.sim.engine.critical import Part, critical_path
 from weft.sim.machine import Machine, with_memory
 from weft.sim.results import WhatIf
 
 if TYPE_CHECKING:
-    from weft.mapper.switches import Switches
+    from weft.mapper.scheduling.switches import Switches
     from weft.simulation import Run
 
 __all__ = ["explain"]
@@ -38,7 +38,7 @@ def explain(run: Run) -> Run:
     """The same run with its critical path and what-if table filled in (SAT machines only)."""
     if run.engine is None:
         return run
-    from weft.mapper.switches import parse_without
+    from weft.mapper.scheduling.switches import parse_without
 
     switches = parse_without(run.without)
     machine = run.engine.machine
@@ -89,8 +89,8 @@ def _what_if(
 
 def _cycles(run: Run, machine: Machine, switches: Switches) -> int:
     """Cycles of the run's workloads on another machine, scheduled for it."""
-    from weft.mapper.plan import make_plan
-    from weft.mapper.schedule import Scheduler
+    from weft.mapper.planning.plan import make_plan
+    from weft.mapper.scheduling.schedule import Scheduler
 
     scheduler, engine = Scheduler(with_memory(machine, "simple"), switches), Engine(machine)
     return sum(

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weft.faults import is_users_mistake
-from weft.patterns import pattern_label
+from weft.mapper.sparsity.patterns import pattern_label
 from weft.provenance import provenance, this_command
 from weft.sim.results import RunResult
 from weft.simulation import Settings, simulate_workload, trace_workload

@@ -7,7 +7,7 @@ from dataclasses import astuple
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from weft.rtl.area import Resources
+    from weft.rtl.inspection.area import Resources
     from weft.sim.machine import Machine
 
 __all__ = ["show_area", "show_hardware", "show_models", "show_recipes", "show_structure"]
@@ -15,7 +15,7 @@ __all__ = ["show_area", "show_hardware", "show_models", "show_recipes", "show_st
 
 def show_hardware(name: str | None) -> None:
     """List machines, or print one's file, whose comments say where every field comes from."""
-    from weft.sim.gpu.machine import gpu_names, is_gpu
+    from weft.sim.gpu.prediction.machine import gpu_names, is_gpu
     from weft.sim.ideal import IDEAL, SUMMARY, ideal_text
     from weft.sim.machine import load_machine, machine_names, machine_text
 
@@ -38,7 +38,7 @@ def show_area(name: str | None) -> None:
         ValueError: no machine named, or a GPU.
         AreaError: yosys is not installed.
     """
-    from weft.rtl.area import METHOD, area
+    from weft.rtl.inspection.area import METHOD, area
 
     found = area(_in_verilog(name, "--area"))
     rows = [
@@ -63,8 +63,8 @@ def show_structure(name: str | None) -> None:
     Raises:
         ValueError: no machine named, a GPU, or one that the Verilog cannot be.
     """
-    from weft.rtl.parameters import parameters
-    from weft.rtl.structure import draw, elaborate
+    from weft.rtl.cosimulation.parameters import parameters
+    from weft.rtl.inspection.structure import draw, elaborate
 
     values = parameters(_in_verilog(name, "--structure"))
     of_memory = ("READ_LATENCY", "WRITE_LATENCY")
@@ -72,7 +72,7 @@ def show_structure(name: str | None) -> None:
 
 
 def _in_verilog(name: str | None, option: str) -> Machine:
-    from weft.sim.gpu.machine import is_gpu
+    from weft.sim.gpu.prediction.machine import is_gpu
     from weft.sim.machine import load_machine
 
     if name is None:
@@ -89,7 +89,7 @@ def _sites(resources: Resources) -> tuple[str, ...]:
 def _gpu_text(name: str) -> str:
     import importlib.resources
 
-    folder = importlib.resources.files("weft.sim.gpu") / "machines"
+    folder = importlib.resources.files("weft.sim.gpu.prediction") / "machines"
     return (folder / f"{name}.toml").read_text(encoding="utf-8")
 
 

@@ -384,7 +384,7 @@ def _step(
 
 def _loss(torch: Any, model: Any, inputs: Any, loss_fn: Any) -> Any:
     """The loss that a trace of the same model uses."""
-    from weft.mapper.loss import default_loss
+    from weft.mapper.tracing.loss import default_loss
 
     given = inputs if isinstance(inputs, (tuple, dict)) else (inputs,)
     output = model(**given) if isinstance(given, dict) else model(*given)

@@ -64,12 +64,12 @@ def predict_table(path: Path, hardware: str, out: Path | None, constants: str = 
     Cycles on SAT and on ``systolic-ideal``, microseconds on a GPU, there with the ``constants`` of
     a file if one is named.
     """
-    from weft.sim.gpu.machine import is_gpu
+    from weft.sim.gpu.prediction.machine import is_gpu
     from weft.sim.ideal import IDEAL
 
     if is_gpu(hardware):
-        from weft.sim.gpu.constants import read_constants
-        from weft.sim.gpu.predict import predict_file
+        from weft.sim.gpu.prediction.constants import read_constants
+        from weft.sim.gpu.prediction.predict import predict_file
 
         own = read_constants(Path(constants)) if constants else None
         predict_file(path, hardware, out, constants=own)
@@ -91,8 +91,8 @@ def predict_table(path: Path, hardware: str, out: Path | None, constants: str = 
 
 def sat_cycles(products: Sequence[ProductRow], hardware: str) -> list[int]:
     """Cycles of each product alone on an idle machine, best tiling, W compressed where sparse."""
-    from weft.mapper.schedule import Scheduler
-    from weft.mapper.tiling import Fused
+    from weft.mapper.scheduling.schedule import Scheduler
+    from weft.mapper.scheduling.tiling import Fused
     from weft.sim.machine import load_machine
     from weft.sim.pattern import Pattern
     from weft.sim.workload import Operand, Product, Role, Stage

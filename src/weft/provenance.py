@@ -31,7 +31,7 @@ _GPU = {
 
 def provenance(hardware: str, command: str = "") -> dict[str, str]:
     """What a run on ``hardware`` carries; keys that begin with ``validated`` speak for numbers."""
-    from weft.sim.gpu.machine import is_gpu
+    from weft.sim.gpu.prediction.machine import is_gpu
 
     found = {
         "command": command,

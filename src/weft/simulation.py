@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from weft.sim.results import RunResult, WeightPattern
 
 if TYPE_CHECKING:
-    from weft.gpu_pricing import GpuOptions
-    from weft.mapper.plan import Plan
-    from weft.mapper.pruned import LayerPattern
-    from weft.mapper.sparsify import Applied, Recipe, SkipRules
-    from weft.mapper.switches import Switches
-    from weft.pricing import Header
+    from weft.mapper.planning.plan import Plan
+    from weft.mapper.pricing.gpu import GpuOptions
+    from weft.mapper.pricing.sat import Header
+    from weft.mapper.scheduling.switches import Switches
+    from weft.mapper.sparsity.pruned import LayerPattern
+    from weft.mapper.sparsity.sparsify import Applied, Recipe, SkipRules
     from weft.reports.figures import RunFigures
     from weft.sim.engine import Engine, Slice
     from weft.sim.machine import Machine
@@ -41,8 +41,8 @@ class Settings:
 
     ``pattern`` is N:M, or a JSON object of layer (name or shell pattern) to N:M.
     ``fusion`` ("eager" or "compile"), ``dtype``, ``gpus``, ``strategy`` and ``constants`` (a file
-    of ``weft calibrate``) are for GPUs: see ``weft.gpu_pricing.GpuOptions``. ``memory`` is for SAT
-    machines: "simple" or a DRAM of ``weft.sim.dram`` ("": as the machine file says).
+    of ``weft calibrate``) are for GPUs: see ``weft.mapper.pricing.gpu.GpuOptions``. ``memory`` is
+    for SAT machines: "simple" or a DRAM of ``weft.sim.dram`` ("": as the machine file says).
     """
 
     recipe: str = "dense"
@@ -154,8 +154,8 @@ def trace_workload(
     name: str | None = None,
 ) -> Workload:
     """Trace one training step of a module or builder and lower it."""
-    from weft.mapper.lower import lower
-    from weft.mapper.trace import trace
+    from weft.mapper.lowering.lower import lower
+    from weft.mapper.tracing.trace import trace
 
     return lower(trace(model, example_inputs, loss_fn, optimizer=optimizer, name=name))
 
@@ -210,7 +210,7 @@ def simulate_workload(
     provenance: dict[str, str] | None = None,
 ) -> Run:
     """Simulate a traced workload on a SAT-like machine or a GPU."""
-    from weft.mapper.switches import parse_without
+    from weft.mapper.scheduling.switches import parse_without
     from weft.provenance import provenance as provenance_of
 
     resolve(settings)
@@ -224,17 +224,17 @@ def price_workload(
     applied: Sequence[tuple[Applied, int]], settings: Settings, provenance: dict[str, str]
 ) -> Run:
     """Price distinct steps, each as often as it occurs, on the machine of ``settings``."""
-    from weft.mapper.plan import make_plan
-    from weft.mapper.schedule import Scheduler
-    from weft.mapper.switches import parse_without
-    from weft.pricing import price_steps
+    from weft.mapper.planning.plan import make_plan
+    from weft.mapper.pricing.sat import price_steps
+    from weft.mapper.scheduling.schedule import Scheduler
+    from weft.mapper.scheduling.switches import parse_without
     from weft.sim.engine import Engine
-    from weft.sim.gpu.machine import is_gpu
+    from weft.sim.gpu.prediction.machine import is_gpu
     from weft.sim.machine import with_memory
 
     header = _header([step for step, _ in applied], settings, provenance)
     if is_gpu(settings.hardware):
-        from weft.gpu_pricing import price_on_gpu
+        from weft.mapper.pricing.gpu import price_on_gpu
 
         steps = [(step.workload, count) for step, count in applied]
         return Run(price_on_gpu(steps, settings.hardware, header, _gpu_options(settings)))
@@ -269,9 +269,9 @@ def _overlap_notes(plans: Sequence[tuple[Plan, int]]) -> list[str]:
 def _header(steps: Sequence[Applied], settings: Settings, provenance: dict[str, str]) -> Header:
     """What is said of the run; notes of all its kinds of step."""
     import weft
-    from weft.mapper.sparsify import summarize_dense
-    from weft.patterns import pattern_label
-    from weft.pricing import Header
+    from weft.mapper.pricing.sat import Header
+    from weft.mapper.sparsity.patterns import pattern_label
+    from weft.mapper.sparsity.sparsify import summarize_dense
 
     workload = steps[0].workload
     notes = [*workload.notes, *(note for step in steps for note in step.notes)]
@@ -307,8 +307,8 @@ def resolve(settings: Settings) -> None:
     Raises:
         ValueError: a name that is unknown or a value out of range.
     """
-    from weft.mapper.switches import parse_without
-    from weft.sim.gpu.machine import is_gpu
+    from weft.mapper.scheduling.switches import parse_without
+    from weft.sim.gpu.prediction.machine import is_gpu
 
     if settings.steps < 1:
         raise ValueError(f"steps is {settings.steps}; it must be at least 1")
@@ -324,8 +324,8 @@ def resolve(settings: Settings) -> None:
 
 
 def _check_gpu(settings: Settings) -> None:
-    from weft.sim.gpu.link import STRATEGIES
-    from weft.sim.gpu.machine import load_gpu
+    from weft.sim.gpu.prediction.link import STRATEGIES
+    from weft.sim.gpu.prediction.machine import load_gpu
 
     if settings.memory:
         raise ValueError(f"memory {settings.memory!r} is for SAT machines, not {settings.hardware}")
@@ -340,7 +340,7 @@ def _check_gpu(settings: Settings) -> None:
 
 
 def _gpu_options(settings: Settings) -> GpuOptions:
-    from weft.gpu_pricing import GpuOptions
+    from weft.mapper.pricing.gpu import GpuOptions
 
     return GpuOptions.read(
         settings.fusion, settings.dtype, settings.gpus, settings.strategy, settings.constants
@@ -363,8 +363,8 @@ def _distinct_steps(
     patterns: Callable[[Product], Pattern] | None,
 ) -> list[tuple[Applied, int]]:
     """The workloads of the run's steps, equal ones once with their count."""
-    from weft.mapper.sparsify import SkipRules, apply_recipe
-    from weft.patterns import choose_by_layer, parse_patterns
+    from weft.mapper.sparsity.patterns import choose_by_layer, parse_patterns
+    from weft.mapper.sparsity.sparsify import SkipRules, apply_recipe
 
     given = parse_patterns(settings.pattern)
     if isinstance(given, Mapping):
@@ -414,8 +414,8 @@ def _some(names: Iterable[str], limit: int = 8) -> str:
 def _recipe(
     settings: Settings, patterns: Callable[[Product], Pattern] | None
 ) -> tuple[Recipe, Any]:
+    from weft.mapper.sparsity.patterns import parse_patterns
     from weft.models.recipes import find_recipe
-    from weft.patterns import parse_patterns
     from weft.sim.pattern import Pattern
 
     if settings.recipe == "from-weights":
@@ -471,7 +471,7 @@ def _weight_patterns(model: Any) -> tuple[LayerPattern, ...]:
     """
     from torch import nn
 
-    from weft.mapper.pruned import layer_patterns
+    from weft.mapper.sparsity.pruned import layer_patterns
 
     if not isinstance(model, nn.Module):
         raise ValueError("recipe from-weights needs a module with real weights, not a builder")

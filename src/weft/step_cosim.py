@@ -1,7 +1,7 @@
 """One training step of a small network on the Verilog, against engine, reference and torch.
 
-The schedule is the one that ``weft simulate`` makes; ``weft.mapper.place`` gives it addresses, this
-module fills the memory, and ``weft.emulation`` says what must lie there afterwards.
+The schedule is the one that ``weft simulate`` makes; ``weft.mapper.placement.place`` gives it
+addresses, this module fills the memory, and ``weft.emulation`` says what must lie there afterwards.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from weft.emulation import LayerPatterns, Stepped, adamw, emulate_step, kept, sgd_momentum
-from weft.mapper.place import Hyperparameters, Placed, place
-from weft.mapper.plan import Plan
-from weft.mapper.tensors import Grid
-from weft.mapper.words import LayoutError, columns_of_pass
-from weft.rtl.cosim import CosimResult, run_and_keep
-from weft.rtl.product import Case
-from weft.rtl.simulate import IDEAL, Pauses
+from weft.mapper.placement.place import Hyperparameters, Placed, place
+from weft.mapper.placement.tensors import Grid
+from weft.mapper.planning.plan import Plan
+from weft.mapper.scheduling.words import LayoutError, columns_of_pass
+from weft.rtl.cosimulation.cosim import CosimResult, run_and_keep
+from weft.rtl.cosimulation.product import Case
+from weft.rtl.cosimulation.simulate import IDEAL, Pauses
 from weft.sim.engine import Engine
 from weft.sim.pattern import Pattern
 from weft.sim.workload import Stage

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING
 
-from weft.sim.timing import UPDATE_PASSES
+from weft.mapper.topology.table import Layer, Topology
+from weft.sim.program.timing import UPDATE_PASSES
 from weft.sim.workload import Convolution, Operand, Product, Role, Stage, UpdateOp, Workload
-from weft.topology import Layer, Topology
 
 if TYPE_CHECKING:
     from weft.simulation import Run, Settings

@@ -49,7 +49,7 @@ class _StepPrices:
     known: dict[Workload, tuple[float, float]]
 
     def __call__(self, step: int) -> tuple[float, float]:
-        from weft.mapper.sparsify import SkipRules, apply_recipe
+        from weft.mapper.sparsity.sparsify import SkipRules, apply_recipe
         from weft.simulation import Settings, price_workload
 
         skip = SkipRules(stem=False, classifier=False, names=frozenset(self.priced.dense))

@@ -13,9 +13,9 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from weft.mapper.loss import default_loss
-from weft.mapper.lower import lower
-from weft.mapper.trace import trace
+from weft.mapper.lowering.lower import lower
+from weft.mapper.tracing.loss import default_loss
+from weft.mapper.tracing.trace import trace
 
 Build = Callable[[], tuple[nn.Module, Any]]
 

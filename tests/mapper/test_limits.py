@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.mapper.products import SMALL, convolutions, matrices, product
-from weft.mapper.limits import limits_of
-from weft.mapper.schedule import Scheduler
-from weft.mapper.tiling import Fused
+from weft.mapper.scheduling.limits import limits_of
+from weft.mapper.scheduling.schedule import Scheduler
+from weft.mapper.scheduling.tiling import Fused
 from weft.sim.machine import load_machine
 from weft.sim.pattern import Pattern
 from weft.sim.workload import Product, Stage

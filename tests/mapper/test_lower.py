@@ -12,14 +12,14 @@ from torch.nn import functional
 
 from tests.mapper.counting import Build
 from tests.mapper.test_trace_against_flop_counter import BUILDS
-from weft.mapper.lower import edge_layers, lower
 from weft.mapper.lowering.context import owner_and_leaf
+from weft.mapper.lowering.lower import edge_layers, lower
 from weft.mapper.lowering.registry import REGISTRY
 from weft.mapper.lowering.table import FREE, MOVES, OVERWRITES, POINTWISE, SWEEPS
-from weft.mapper.plan import make_plan
-from weft.mapper.schedule import Scheduler
-from weft.mapper.trace import trace
-from weft.mapper.unbuilt import without_unbuilt
+from weft.mapper.planning.plan import make_plan
+from weft.mapper.planning.unbuilt import without_unbuilt
+from weft.mapper.scheduling.schedule import Scheduler
+from weft.mapper.tracing.trace import trace
 from weft.sim.machine import load_machine
 from weft.sim.program import Channel, check_program, expand
 from weft.sim.workload import Product, Role, Stage, UpdateOp, VectorOp, Workload

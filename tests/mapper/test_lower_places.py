@@ -10,15 +10,15 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from weft.mapper.lower import lower
-from weft.mapper.plan import make_plan
-from weft.mapper.schedule import Scheduler
-from weft.mapper.trace import trace
-from weft.mapper.unbuilt import without_unbuilt
+from weft.mapper.lowering.lower import lower
+from weft.mapper.planning.plan import make_plan
+from weft.mapper.planning.unbuilt import without_unbuilt
+from weft.mapper.scheduling.schedule import Scheduler
+from weft.mapper.tracing.trace import trace
 from weft.sim.lanes import Over
+from weft.sim.lanes.programs import PROGRAMS, compile_program
 from weft.sim.machine import load_machine
 from weft.sim.program import Vector, expand
-from weft.sim.vector_programs import PROGRAMS, compile_program
 from weft.sim.workload import Scan, VectorOp, Workload
 
 Tensor = torch.Tensor

@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 
 from tests.mapper.products import SMALL, product
 from tests.mapper.test_sparsify import workload
-from weft.mapper.emit import Gate, emit_stream
-from weft.mapper.fuse import Group, Item, group_items
-from weft.mapper.overlap import interleave
-from weft.mapper.pairing import best_pairs, feasible_pairs, in_order
-from weft.mapper.plan import make_plan
-from weft.mapper.schedule import Scheduler
-from weft.mapper.sparsify import SkipRules, apply_recipe
-from weft.mapper.switches import Switches
-from weft.mapper.tiling import Fused
+from weft.mapper.planning.overlap import interleave
+from weft.mapper.planning.pairing import best_pairs, feasible_pairs, in_order
+from weft.mapper.planning.plan import make_plan
+from weft.mapper.scheduling.emit import Gate, emit_stream
+from weft.mapper.scheduling.fuse import Group, Item, group_items
+from weft.mapper.scheduling.schedule import Scheduler
+from weft.mapper.scheduling.switches import Switches
+from weft.mapper.scheduling.tiling import Fused
+from weft.mapper.sparsity.sparsify import SkipRules, apply_recipe
 from weft.models.recipes import RECIPES
-from weft.sim.actions import ActionCounter
+from weft.sim.energy.actions import ActionCounter
 from weft.sim.engine import Engine
 from weft.sim.machine import Machine
 from weft.sim.pattern import Pattern

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
-from weft.mapper.lower import lower
-from weft.mapper.pruned import GROUP_SIZES, LayerPattern, layer_patterns
-from weft.mapper.trace import trace
+from weft.mapper.lowering.lower import lower
+from weft.mapper.sparsity.pruned import GROUP_SIZES, LayerPattern, layer_patterns
+from weft.mapper.tracing.trace import trace
 from weft.sim.pattern import DENSE, Pattern
 
 

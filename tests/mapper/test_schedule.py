@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from tests.mapper.products import SMALL, convolutions, matrices, product
 from tests.sim.programs import step
-from weft.mapper.emit import Gate, emit_product
-from weft.mapper.geometry import problems
-from weft.mapper.schedule import ScheduleError, Scheduler, start_tokens
-from weft.mapper.switches import Switches, parse_without
-from weft.mapper.tiling import Fused, enumerate_tilings, tile_runs
-from weft.sim.actions import ActionCounter
+from weft.mapper.scheduling.emit import Gate, emit_product
+from weft.mapper.scheduling.geometry import problems
+from weft.mapper.scheduling.schedule import ScheduleError, Scheduler, start_tokens
+from weft.mapper.scheduling.switches import Switches, parse_without
+from weft.mapper.scheduling.tiling import Fused, enumerate_tilings, tile_runs
+from weft.sim.energy.actions import ActionCounter
 from weft.sim.engine import Engine
 from weft.sim.machine import Array, Buffers, load_machine
 from weft.sim.pattern import Pattern

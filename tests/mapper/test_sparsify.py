@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from tests.mapper.products import product
-from weft.mapper.sparsify import SkipRules, apply_recipe
+from weft.mapper.sparsity.sparsify import SkipRules, apply_recipe
 from weft.models.recipes import RECIPES
 from weft.sim.pattern import Pattern
 from weft.sim.workload import (

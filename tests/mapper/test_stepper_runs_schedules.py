@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from tests.mapper.products import SMALL, convolutions, matrices, product
 from tests.mapper.test_sparsify import workload
-from weft.mapper.emit import Gate, emit_product
-from weft.mapper.geometry import problems
-from weft.mapper.plan import make_plan
-from weft.mapper.schedule import Scheduler, start_tokens
-from weft.mapper.sparsify import SkipRules, apply_recipe
-from weft.mapper.switches import Switches
-from weft.mapper.tiling import Fused, enumerate_tilings
+from weft.mapper.planning.plan import make_plan
+from weft.mapper.scheduling.emit import Gate, emit_product
+from weft.mapper.scheduling.geometry import problems
+from weft.mapper.scheduling.schedule import Scheduler, start_tokens
+from weft.mapper.scheduling.switches import Switches
+from weft.mapper.scheduling.tiling import Fused, enumerate_tilings
+from weft.mapper.sparsity.sparsify import SkipRules, apply_recipe
 from weft.models.recipes import RECIPES
 from weft.sim.engine import Engine
 from weft.sim.pattern import DENSE, Pattern

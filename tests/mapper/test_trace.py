@@ -14,8 +14,8 @@ import pytest
 import torch
 from torch import nn
 
-from weft.mapper.graph import TrainingGraph
-from weft.mapper.trace import OPTIMIZERS, TraceError, trace
+from weft.mapper.tracing.graph import TrainingGraph
+from weft.mapper.tracing.trace import OPTIMIZERS, TraceError, trace
 from weft.sim.workload import Stage
 
 
@@ -219,7 +219,7 @@ def test_the_graph_is_a_digraph_of_ops_and_tensors(graph: TrainingGraph) -> None
 
 
 def test_reading_a_graph_needs_no_torch() -> None:
-    code = "import sys, weft.mapper.graph; sys.exit('torch' in sys.modules)"
+    code = "import sys, weft.mapper.tracing.graph; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

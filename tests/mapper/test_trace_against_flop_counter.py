@@ -15,8 +15,8 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import sdpa_backward_flop_count, sdpa_flop_count
 
 from tests.mapper.counting import Build, counted, traced
-from weft.mapper.lower import lower
-from weft.mapper.trace import trace
+from weft.mapper.lowering.lower import lower
+from weft.mapper.tracing.trace import trace
 from weft.sim.workload import Stage
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from tests.mapper.counting import Build, counted, traced
-from weft.mapper.lower import edge_layers, lower
-from weft.mapper.trace import trace
+from weft.mapper.lowering.lower import edge_layers, lower
+from weft.mapper.tracing.trace import trace
 from weft.sim.workload import Stage
 
 transformers: Any = pytest.importorskip("transformers", reason="transformers is not installed")

@@ -9,10 +9,10 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from weft.mapper.lower import edge_layers, lower
-from weft.mapper.trace import trace
+from weft.mapper.lowering.lower import edge_layers, lower
+from weft.mapper.tracing.trace import trace
 from weft.models.zoo import ZOO, build
-from weft.sim.vector_programs import PROGRAMS
+from weft.sim.lanes.programs import PROGRAMS
 from weft.sim.workload import Stage, VectorOp
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from weft.models.sparse.bench import measure_masks, measure_wrapped_step
+from benchmarks.masks import measure_masks, measure_wrapped_step
 
 
 def test_masks_are_measured_over_both_axes() -> None:

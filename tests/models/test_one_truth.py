@@ -254,7 +254,7 @@ def test_rigl_moves_connections_until_three_quarters() -> None:
     "name", ["dense", "srste", "sdwp", "sdgp", "bdwp", "transposable", "asp", "bimask"]
 )
 def test_the_simulator_prices_the_layers_that_torch_made_sparse(name: str) -> None:
-    from weft.mapper.sparsify import SkipRules, apply_recipe
+    from weft.mapper.sparsity.sparsify import SkipRules, apply_recipe
     from weft.sim.pattern import Pattern
     from weft.simulation import trace_workload
 

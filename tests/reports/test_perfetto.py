@@ -26,8 +26,8 @@ from weft.reports.counters import (
 from weft.reports.entries import entry_of
 from weft.reports.perfetto import read_trace, render_trace
 from weft.reports.writing import ReportError
-from weft.sim.actions import ActionCounter
 from weft.sim.energy import energy_of, load_energy_table
+from weft.sim.energy.actions import ActionCounter
 from weft.sim.engine import Engine, Slice
 from weft.sim.program import Program, Queue, Transfer
 

@@ -6,8 +6,9 @@ from dataclasses import astuple
 
 import pytest
 
-from weft.rtl import area as area_module
-from weft.rtl.area import (
+from weft.rtl.cosimulation.parameters import parameters
+from weft.rtl.inspection import area as area_module
+from weft.rtl.inspection.area import (
     AreaError,
     Resources,
     area,
@@ -16,8 +17,7 @@ from weft.rtl.area import (
     stce_area,
     synthesize,
 )
-from weft.rtl.parameters import parameters
-from weft.rtl.structure import Module, elaborate
+from weft.rtl.inspection.structure import Module, elaborate
 from weft.sim.machine import Array, load_machine
 
 ARRAY = Array(rows=4, cols=8, interleave=4, multiplier_stages=2, adder_stages=4)

@@ -6,8 +6,9 @@ import subprocess
 
 import pytest
 
-from weft.rtl.build import VERILOG, Design, build_cpp, lint
-from weft.rtl.structure import closure
+from weft.rtl.cosimulation.build import Design, build_cpp, lint
+from weft.rtl.hardware import VERILOG
+from weft.rtl.inspection.structure import closure
 
 BENCH = VERILOG.parent / "bench" / "check_fp.cpp"
 LEAVES = (

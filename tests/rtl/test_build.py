@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from weft.rtl.build import (
+from weft.rtl.cosimulation.build import (
     BuildError,
     Design,
     TestsFailedError,

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.rtl.test_mutants import suite
 from tests.rtl.vector_cases import pool_cases, several_results_cases
-from weft.rtl.casefile import CaseFileError, read_case, write_case
-from weft.rtl.simulate import Pauses
+from weft.rtl.cosimulation.casefile import CaseFileError, read_case, write_case
+from weft.rtl.cosimulation.simulate import Pauses
 from weft.sim.machine import load_machine
 from weft.sim.program import Matmul, Reduce, Transfer, Update, Vector, expand
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from weft.rtl.casefile import CaseFileError
-from weft.rtl.cosim import CosimError, cosim, cosim_cases, random_case, replay, run_one
-from weft.rtl.product import Case
-from weft.rtl.simulate import IDEAL, Pauses
-from weft.rtl.waveform import WaveformError
+from weft.rtl.cosimulation.casefile import CaseFileError
+from weft.rtl.cosimulation.cosim import CosimError, cosim, cosim_cases, random_case, replay, run_one
+from weft.rtl.cosimulation.product import Case
+from weft.rtl.cosimulation.simulate import IDEAL, Pauses
+from weft.rtl.cosimulation.waveform import WaveformError
 from weft.sim.machine import Machine, load_machine
 from weft.sim.pattern import Pattern
 from weft.sim.program import Dataflow

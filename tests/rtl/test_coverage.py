@@ -11,12 +11,12 @@ from tests.rtl.test_cosim import random_pauses, random_suite
 from tests.rtl.test_mutants import suite
 from tests.rtl.test_step_cosim import BDWP
 from tests.rtl.vector_cases import elementwise_cases, pool_cases, row_cases
-from weft.mapper.place import Hyperparameters
-from weft.rtl.cosim import compare
-from weft.rtl.coverage import BINS, cover
-from weft.rtl.product import Case
-from weft.rtl.simulate import IDEAL, simulate
-from weft.rtl.stream import Mask, mask_case, update_case
+from weft.mapper.placement.place import Hyperparameters
+from weft.rtl.checking.coverage import BINS, cover
+from weft.rtl.cosimulation.cosim import compare
+from weft.rtl.cosimulation.product import Case
+from weft.rtl.cosimulation.simulate import IDEAL, simulate
+from weft.rtl.cosimulation.stream import Mask, mask_case, update_case
 from weft.sim.machine import load_machine
 from weft.sim.pattern import Pattern
 from weft.sim.program import Update

@@ -1,4 +1,4 @@
-"""The function unit against sim/functions.py bit for bit, and that against the true functions."""
+"""The function unit against its model bit for bit, and that against the true functions."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy.special import erfcx
 
-from weft.rtl.build import VERILOG, Design, build_cpp, lint
-from weft.rtl.structure import closure
-from weft.rtl.tables import TABLE, table_text
-from weft.sim.functions import WIDTHS, Function, coefficients, evaluate
+from weft.rtl.cosimulation.build import Design, build_cpp, lint
+from weft.rtl.hardware import VERILOG
+from weft.rtl.hardware.tables import TABLE, table_text
+from weft.rtl.inspection.structure import closure
+from weft.sim.lanes.functions import WIDTHS, Function, coefficients, evaluate
 
 BENCH = VERILOG.parent / "bench" / "drive_function.cpp"
 DESIGN = Design("function_unit", closure("function_unit"))

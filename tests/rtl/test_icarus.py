@@ -9,13 +9,14 @@ import pytest
 from tests.rtl.small_network import small_network
 from tests.rtl.test_mutants import suite
 from tests.rtl.test_step_cosim import BDWP
-from weft.mapper.place import Hyperparameters
-from weft.rtl.build import VERILOG, BuildError, Design
-from weft.rtl.cosim import compare
-from weft.rtl.icarus import compile_icarus, has_icarus
-from weft.rtl.product import Case
-from weft.rtl.simulate import IDEAL, RtlRun, cosim_design, outcomes
-from weft.rtl.structure import closure
+from weft.mapper.placement.place import Hyperparameters
+from weft.rtl.cosimulation.build import BuildError, Design
+from weft.rtl.cosimulation.cosim import compare
+from weft.rtl.cosimulation.icarus import compile_icarus, has_icarus
+from weft.rtl.cosimulation.product import Case
+from weft.rtl.cosimulation.simulate import IDEAL, RtlRun, cosim_design, outcomes
+from weft.rtl.hardware import VERILOG
+from weft.rtl.inspection.structure import closure
 from weft.sim.machine import Machine, load_machine
 from weft.step_cosim import prepare
 

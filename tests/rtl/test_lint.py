@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from weft.rtl.build import VERILOG, BuildError, Design, lint
-from weft.rtl.structure import closure
+from weft.rtl.cosimulation.build import BuildError, Design, lint
+from weft.rtl.hardware import VERILOG
+from weft.rtl.inspection.structure import closure
 
 FILES = sorted(VERILOG.glob("*.v"))
 

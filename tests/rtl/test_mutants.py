@@ -19,16 +19,16 @@ from tests.rtl.vector_cases import (
     several_results_cases,
 )
 from tests.sim.programs import TINY, pipelines, programs, step
-from weft.rtl.cosim import compare, random_case
-from weft.rtl.mutants import MUTANTS, plant
-from weft.rtl.product import Case
-from weft.rtl.simulate import IDEAL, Pauses, RtlRun, outcomes
-from weft.rtl.stream import Mask, mask_case, update_case
-from weft.sim import engine as engine_module
-from weft.sim import timing as timing_module
+from weft.rtl.checking.mutants import MUTANTS, plant
+from weft.rtl.cosimulation.cosim import compare, random_case
+from weft.rtl.cosimulation.product import Case
+from weft.rtl.cosimulation.simulate import IDEAL, Pauses, RtlRun, outcomes
+from weft.rtl.cosimulation.stream import Mask, mask_case, update_case
+from weft.sim.engine import exact as engine_module
 from weft.sim.machine import load_machine
 from weft.sim.pattern import DENSE, Pattern
 from weft.sim.program import Dataflow, Instruction, Program, Update, expand
+from weft.sim.program import timing as timing_module
 from weft.sim.reference.update import adamw_constants
 
 MACHINE = load_machine("sat-4x4")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from weft.rtl.product import Case
-from weft.rtl.simulate import IDEAL, Pauses, simulate
+from weft.rtl.cosimulation.product import Case
+from weft.rtl.cosimulation.simulate import IDEAL, Pauses, simulate
 from weft.sim.engine import Engine
 from weft.sim.machine import load_machine
 from weft.sim.pattern import DENSE, Pattern
@@ -25,9 +25,9 @@ from weft.sim.program import (
     Work,
     check_program,
 )
+from weft.sim.program.timing import Duration
+from weft.sim.program.vector_work import vector_work
 from weft.sim.reference.stepper import run_program
-from weft.sim.timing import Duration
-from weft.sim.vector_programs import vector_work
 
 MACHINE = load_machine("sat-4x4")
 MEMORY = 1 << 16

@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from weft.rtl.build import Design, lint
-from weft.rtl.parameters import UnsupportedMachineError, parameters
-from weft.rtl.simulate import MODULES, cosim_design
+from weft.rtl.cosimulation.build import Design, lint
+from weft.rtl.cosimulation.parameters import UnsupportedMachineError, parameters
+from weft.rtl.cosimulation.simulate import MODULES, cosim_design
 from weft.sim.machine import Machine, load_machine
 
 

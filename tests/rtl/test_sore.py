@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from weft.rtl.build import VERILOG, Design, build_cpp, lint, sources_of
+from weft.rtl.cosimulation.build import Design, build_cpp, lint, sources_of
+from weft.rtl.hardware import VERILOG
 
 BENCH = VERILOG.parent / "bench" / "drive_sore.cpp"
 PIPELINE = 34

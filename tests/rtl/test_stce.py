@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from weft.rtl.build import VERILOG, Design, build_cocotb, lint, run_cocotb, sources_of
-from weft.rtl.matmul import (
+from weft.rtl.cosimulation.build import Design, build_cocotb, lint, run_cocotb, sources_of
+from weft.rtl.cosimulation.matmul import (
     LANES,
     Tile,
     compress,
@@ -20,10 +20,11 @@ from weft.rtl.matmul import (
     make_banks,
     read_outputs,
 )
+from weft.rtl.hardware import VERILOG
 from weft.sim.machine import Array
 from weft.sim.pattern import DENSE, Pattern
 from weft.sim.program import Dataflow, Matmul
-from weft.sim.timing import ceil_div, matmul_cycles
+from weft.sim.program.timing import ceil_div, matmul_cycles
 
 DEPTH_LOG2 = 12
 PORTS = (
@@ -117,7 +118,7 @@ def simulate(cases: list[dict[str, object]], array: Array, folder: Path) -> None
     (folder / "cases.json").write_text(json.dumps(cases))
     run_cocotb(
         build_cocotb(design(array)),
-        "weft.rtl.bench.stce_cases",
+        "weft.rtl.cosimulation.bench.stce_cases",
         folder=folder,
         environment={"WEFT_CASES": str(folder / "cases.json")},
         arguments=[f"+{name}={folder / name}.hex" for name in ("left", "right", "seeds", "result")],

@@ -17,9 +17,9 @@ from torch.nn import functional
 from tests.rtl.small_network import small_network
 from weft import emulation
 from weft.emulation import LayerPatterns, emulate_step, sgd_momentum
-from weft.mapper.place import Hyperparameters, place
-from weft.mapper.words import LayoutError
-from weft.rtl.simulate import Pauses
+from weft.mapper.placement.place import Hyperparameters, place
+from weft.mapper.scheduling.words import LayoutError
+from weft.rtl.cosimulation.simulate import Pauses
 from weft.sim.engine import Engine
 from weft.sim.machine import load_machine
 from weft.sim.reference.stepper import run_program

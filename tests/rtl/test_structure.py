@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weft.rtl import assumptions as assumptions_module
-from weft.rtl.area import run_yosys
-from weft.rtl.assumptions import array_assumptions, differences, unit_assumptions
-from weft.rtl.build import VERILOG
-from weft.rtl.structure import StructureError, closure, draw, elaborate
+from weft.rtl.hardware import VERILOG
+from weft.rtl.inspection import assumptions as assumptions_module
+from weft.rtl.inspection.area import run_yosys
+from weft.rtl.inspection.assumptions import array_assumptions, differences, unit_assumptions
+from weft.rtl.inspection.structure import StructureError, closure, draw, elaborate
 from weft.sim.machine import Array, load_machine, machine_names
 
 SMALL = Array(rows=2, cols=3, interleave=5, multiplier_stages=1, adder_stages=3)

@@ -6,8 +6,9 @@ import subprocess
 
 import pytest
 
-from weft.rtl.build import VERILOG, Design, build_cpp
-from weft.rtl.structure import closure
+from weft.rtl.cosimulation.build import Design, build_cpp
+from weft.rtl.hardware import VERILOG
+from weft.rtl.inspection.structure import closure
 
 BENCH = VERILOG.parent / "bench" / "drive_uspe.cpp"
 SHAPES = [(4, 2, 4), (5, 1, 3), (8, 3, 8)]

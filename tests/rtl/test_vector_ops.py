@@ -14,11 +14,11 @@ from tests.rtl.vector_cases import (
     row_cases,
     several_results_cases,
 )
-from weft.rtl.build import Design, lint
-from weft.rtl.cosim import compare
-from weft.rtl.product import Case
-from weft.rtl.simulate import IDEAL, Pauses, simulate
-from weft.rtl.structure import closure
+from weft.rtl.cosimulation.build import Design, lint
+from weft.rtl.cosimulation.cosim import compare
+from weft.rtl.cosimulation.product import Case
+from weft.rtl.cosimulation.simulate import IDEAL, Pauses, simulate
+from weft.rtl.inspection.structure import closure
 from weft.sim.machine import Machine, load_machine
 from weft.sim.program import (
     Channel,
@@ -30,7 +30,7 @@ from weft.sim.program import (
     Sync,
     Transfer,
 )
-from weft.sim.vector_programs import vector_work
+from weft.sim.program.vector_work import vector_work
 
 MACHINE = load_machine("sat-4x4")
 WORDS = load_machine("sat-4x4-words")

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from weft.rtl.cosim import random_case
-from weft.rtl.simulate import simulate
-from weft.rtl.waveform import WaveformError, check_waveform, vcd_to_fst
+from weft.rtl.cosimulation.cosim import random_case
+from weft.rtl.cosimulation.simulate import simulate
+from weft.rtl.cosimulation.waveform import WaveformError, check_waveform, vcd_to_fst
 from weft.sim.machine import load_machine
 from weft.sim.pattern import Pattern
 from weft.sim.program import Dataflow

@@ -6,16 +6,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from weft.rtl.cosim import compare
-from weft.rtl.product import Case
-from weft.rtl.simulate import IDEAL, Pauses, RtlRun, simulate
-from weft.rtl.stream import Mask, image_of, mask_case, update_case, vector_case
-from weft.sim.functions import Function, evaluate
+from weft.rtl.cosimulation.cosim import compare
+from weft.rtl.cosimulation.product import Case
+from weft.rtl.cosimulation.simulate import IDEAL, Pauses, RtlRun, simulate
+from weft.rtl.cosimulation.stream import Mask, image_of, mask_case, update_case, vector_case
+from weft.sim.lanes.functions import Function, evaluate
+from weft.sim.lanes.programs import PROGRAMS
 from weft.sim.machine import Machine, load_machine
 from weft.sim.pattern import Pattern
 from weft.sim.program import Update
+from weft.sim.program.vector_work import vector_work
 from weft.sim.reference.update import adamw, adamw_constants
-from weft.sim.vector_programs import PROGRAMS, vector_work
 
 MACHINE = load_machine("sat-4x4")
 CONSTANTS = (0.1, 0.9, 5e-4)

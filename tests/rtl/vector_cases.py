@@ -7,21 +7,21 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from weft.rtl.product import Case
-from weft.rtl.stream import vector_case
+from weft.rtl.cosimulation.product import Case
+from weft.rtl.cosimulation.stream import vector_case
 from weft.sim.lanes import Emit, Over
-from weft.sim.machine import Machine
-from weft.sim.program import Channel, Instruction, Node, Queue, Transfer, Vector, Window
-from weft.sim.strips import strips_of
-from weft.sim.vector_programs import (
+from weft.sim.lanes.programs import (
     ELEMENTWISE,
     PLACES,
     PROGRAMS,
     ROWS,
     SEVERAL,
     compile_program,
-    vector_work,
 )
+from weft.sim.machine import Machine
+from weft.sim.program import Channel, Instruction, Node, Queue, Transfer, Vector, Window
+from weft.sim.program.strips import strips_of
+from weft.sim.program.vector_work import vector_work
 
 Halves = NDArray[np.float16]
 

@@ -25,7 +25,7 @@ from weft.sim.program import (
     Work,
     expand,
 )
-from weft.sim.timing import duration
+from weft.sim.program.timing import duration
 
 TINY = Machine(
     "tiny",
@@ -48,7 +48,7 @@ class Stepped:
 
 
 def step(program: Program, machine: Machine) -> Stepped:
-    """Instruction by instruction, as sim/program.py words it."""
+    """Instruction by instruction, as sim/program/instructions.py words it."""
     tokens = {channel: deque[int]() for channel in Channel}
     for channel, count in program.tokens:
         tokens[channel].extend([0] * count)

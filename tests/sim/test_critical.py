@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.sim.programs import TINY, pipelines, programs, step
-from weft.sim.critical import Part, critical_path
 from weft.sim.engine import Engine
+from weft.sim.engine.critical import Part, critical_path
 from weft.sim.program import Program
 
 RELAXED = settings(deadline=None, max_examples=80, suppress_health_check=list(HealthCheck))

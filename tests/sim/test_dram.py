@@ -197,7 +197,7 @@ def test_refresh_takes_what_a_stepped_refresh_takes() -> None:
 def test_a_wrong_file_is_told_in_one_line(old: str, new: str, message: str) -> None:
     from importlib.resources import files
 
-    text = (files("weft.sim") / "memories" / "ddr4-2400.toml").read_text(encoding="utf-8")
+    text = (files("weft.sim.dram") / "presets" / "ddr4-2400.toml").read_text(encoding="utf-8")
     assert old in text
     with pytest.raises(DramError, match=message) as told:
         parse_dram(text.replace(old, new), "my.toml")

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from weft.sim.actions import ActionCounter, Actions
 from weft.sim.energy import energy_of, load_energy_table, technologies
+from weft.sim.energy.actions import ActionCounter, Actions
 from weft.sim.machine import MachineError, load_machine, machine_names, machine_text, parse_machine
 from weft.sim.pattern import DENSE, Pattern
 from weft.sim.program import Dataflow, Instruction, Loop, Matmul, Queue, Transfer
-from weft.sim.timing import matmul_cycles, matmul_issue_cycles
+from weft.sim.program.timing import matmul_cycles, matmul_issue_cycles
 
 SAT = load_machine("sat-vcu1525")
 

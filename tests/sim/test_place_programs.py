@@ -24,9 +24,9 @@ from tests.sim.test_vector_programs import (
     work_of,
 )
 from weft.sim.lanes import Over
+from weft.sim.lanes.programs.places import SPLIT
 from weft.sim.program import Vector, Window
-from weft.sim.vector_programs import vector_work
-from weft.sim.vector_programs.places import SPLIT
+from weft.sim.program.vector_work import vector_work
 
 SLOTS = MACHINE.wuve.slots
 STRIP = LANES * SLOTS

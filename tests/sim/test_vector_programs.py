@@ -14,13 +14,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 
 from weft.sim.lanes import Kernel, LaneError, Over
-from weft.sim.machine import load_machine
-from weft.sim.program import Instruction, Queue, Vector, Window
-from weft.sim.reference.banks import Store
-from weft.sim.reference.bind import Bound
-from weft.sim.reference.vector import apply_vector
-from weft.sim.strips import strips_of, vector_cycles
-from weft.sim.vector_programs import (
+from weft.sim.lanes.programs import (
     ELEMENTWISE,
     OPTIMIZERS,
     PLACES,
@@ -28,8 +22,14 @@ from weft.sim.vector_programs import (
     ROWS,
     SEVERAL,
     compile_program,
-    vector_work,
 )
+from weft.sim.machine import load_machine
+from weft.sim.program import Instruction, Queue, Vector, Window
+from weft.sim.program.strips import strips_of, vector_cycles
+from weft.sim.program.vector_work import vector_work
+from weft.sim.reference.banks import Store
+from weft.sim.reference.bind import Bound
+from weft.sim.reference.vector import apply_vector
 
 _SMALL = load_machine("sat-4x4")
 MACHINE = replace(_SMALL, buffers=replace(_SMALL.buffers, vector_bytes=1 << 16))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from weft.mapper.sparsify import apply_recipe
+from weft.mapper.sparsity.sparsify import apply_recipe
 from weft.models.recipes import RECIPES
 from weft.models.zoo import build
 from weft.sim.machine import load_machine
 from weft.sim.pattern import Pattern
 from weft.sim.program import Instruction, Queue, Reduce
-from weft.sim.timing import duration
+from weft.sim.program.timing import duration
 from weft.sim.workload import Workload
 from weft.simulation import trace_workload
 

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import peer_tools as peers
+from benchmarks import peers as bench_peers
+from benchmarks.peer_tools import PeerLayer
+from benchmarks.peers import LAYERS, mean_s
 from tests.sim.test_ideal import peer_rows, sizes
-from weft import bench_peers, peers
-from weft.bench_peers import LAYERS, mean_s
-from weft.peers import PeerLayer
+from weft.mapper.topology.table import read_topology
 from weft.sim.ideal import IdealArray, IdealDataflow, ideal_cycles
-from weft.topology import read_topology
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)

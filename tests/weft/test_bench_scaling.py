@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from weft.bench_scaling import Point, Scaling, main, measure_tiles, write_html
+from benchmarks.scaling import Point, Scaling, main, measure_tiles, write_html
 
 
 def test_memory_is_flat_in_the_number_of_tiles() -> None:
@@ -20,10 +20,10 @@ def test_memory_is_flat_in_the_number_of_tiles() -> None:
 def test_steps_of_the_engine_are_flat_in_the_number_of_tiles() -> None:
     """What time is spent on, without a clock: instructions stepped one by one."""
     from tests.mapper.products import product
-    from weft.mapper.emit import Gate
-    from weft.mapper.schedule import Scheduler, start_tokens
-    from weft.mapper.switches import Switches
-    from weft.mapper.tiling import Fused
+    from weft.mapper.scheduling.emit import Gate
+    from weft.mapper.scheduling.schedule import Scheduler, start_tokens
+    from weft.mapper.scheduling.switches import Switches
+    from weft.mapper.scheduling.tiling import Fused
     from weft.sim.engine import Engine
     from weft.sim.machine import load_machine
     from weft.sim.program import Program, Segment

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from weft.cosim_command import run_cosim
-from weft.rtl import cosim as cosim_module
-from weft.rtl.build import BuildError
-from weft.rtl.cosim import CosimError
-from weft.rtl.simulate import SimulationError
+from weft.rtl.cosimulation import cosim as cosim_module
+from weft.rtl.cosimulation.build import BuildError
+from weft.rtl.cosimulation.cosim import CosimError
+from weft.rtl.cosimulation.simulate import SimulationError
 
 KEYS = {
     *("rtl_cycles", "engine_cycles", "reference_cycles", "cycle_difference"),

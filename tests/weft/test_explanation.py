@@ -11,7 +11,7 @@ import pytest
 
 from tests.weft.test_simulate import build
 from weft.explanation import explain
-from weft.mapper.switches import feature_names
+from weft.mapper.scheduling.switches import feature_names
 from weft.simulation import Run, Settings, simulate_workload, trace_workload
 
 

@@ -9,7 +9,7 @@ import torch
 from tests.sim.test_vector_programs import LANES, run, work_of
 from weft.emulation import lane_values
 from weft.sim.lanes import Kind
-from weft.sim.vector_programs import ELEMENTWISE, compile_program
+from weft.sim.lanes.programs import ELEMENTWISE, compile_program
 
 
 def drawn(name: str) -> bool:

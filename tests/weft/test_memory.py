@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from weft.models.zoo import build
-from weft.rtl.parameters import UnsupportedMachineError, parameters
+from weft.rtl.cosimulation.parameters import UnsupportedMachineError, parameters
 from weft.sim.machine import load_machine, with_memory
 from weft.sim.program import Transfer
-from weft.sim.timing import transfer_beats, transfer_cycles
+from weft.sim.program.timing import transfer_beats, transfer_cycles
 from weft.simulation import Settings, simulate_workload, trace_workload
 
 MACHINE = load_machine("sat-vcu1525")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from weft.mapper.sparsity.patterns import parse_patterns, pattern_label, pattern_setting
 from weft.models.training.run import Price, Priced, train
 from weft.models.training.settings import TrainSettings
 from weft.models.zoo import build
-from weft.patterns import parse_patterns, pattern_label, pattern_setting
 from weft.sim.pattern import DENSE, Pattern
 from weft.simulation import simulate
 from weft.training import pricing_on

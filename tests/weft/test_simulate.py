@@ -15,9 +15,9 @@ from torch.nn.utils import prune
 
 import weft
 from tests.sim.programs import step
-from weft.mapper.plan import make_plan
-from weft.mapper.schedule import Scheduler
-from weft.mapper.sparsify import apply_recipe
+from weft.mapper.planning.plan import make_plan
+from weft.mapper.scheduling.schedule import Scheduler
+from weft.mapper.sparsity.sparsify import apply_recipe
 from weft.models.recipes import RECIPES
 from weft.sim.engine import Engine
 from weft.sim.machine import load_machine
@@ -67,7 +67,7 @@ SPINE = ("dense", "srste", "sdwp", "sdgp", "bdwp", "transposable", "fst")
 @pytest.mark.parametrize("recipe", SPINE)
 @pytest.mark.parametrize("without", ["", "pregeneration,interleave", "double-buffering"])
 def test_plans_are_well_formed_and_exact(workload: Any, recipe: str, without: str) -> None:
-    from weft.mapper.switches import parse_without
+    from weft.mapper.scheduling.switches import parse_without
 
     machine = load_machine("sat-vcu1525")
     switches = parse_without(without)

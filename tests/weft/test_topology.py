@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from weft.mapper.topology.table import Layer, Topology, read_topology
 from weft.sim.pattern import DENSE, Pattern
 from weft.sim.workload import MaskWork, Operand, Product, Role, Stage, UpdateOp, Workload
 from weft.simulation import Settings, trace_workload
-from weft.topology import Layer, Topology, read_topology
 from weft.topology_run import simulate_topology, topology_workload
 
 CONVOLUTION = (

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from weft.sim.gpu.accuracy import linear_accuracy, pair_accuracy
-from weft.sim.gpu.fit import mape
-from weft.sim.gpu.measured import LINEAR_TABLES, PAIR_GPUS, folds, load_linear, load_pairs
-from weft.sim.gpu.predict import ProductTable, predict
-from weft.sim.gpu.published import cluster_checks, throughput_checks, vit_l_check
+from weft.sim.gpu.fitting.fit import mape
+from weft.sim.gpu.fitting.measured import LINEAR_TABLES, PAIR_GPUS, folds, load_linear, load_pairs
+from weft.sim.gpu.prediction.predict import ProductTable, predict
+from weft.sim.gpu.published.accuracy import linear_accuracy, pair_accuracy
+from weft.sim.gpu.published.published import cluster_checks, throughput_checks, vit_l_check
 
 DATA = Path(__file__).parents[3] / "../shared/data/gpu"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="no measured GPU tables here")

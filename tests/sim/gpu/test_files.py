@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from weft.sim.gpu.calibrate import calibrate
-from weft.sim.gpu.constants import read_constants
-from weft.sim.gpu.predict import ProductTable, predict, predict_file
+from weft.sim.gpu.fitting.calibrate import calibrate
+from weft.sim.gpu.prediction.constants import read_constants
+from weft.sim.gpu.prediction.predict import ProductTable, predict, predict_file
 
 
 def write(path: Path, text: str) -> Path:

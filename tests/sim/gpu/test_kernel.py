@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weft.sim.gpu.machine import gpu_names, load_gpu
-from weft.sim.gpu.predict import ELEMENT_BYTES, ProductTable, predict
+from weft.sim.gpu.prediction.machine import gpu_names, load_gpu
+from weft.sim.gpu.prediction.predict import ELEMENT_BYTES, ProductTable, predict
 
 SIZES = st.integers(1, 40_000)
 GPUS = st.sampled_from(gpu_names())

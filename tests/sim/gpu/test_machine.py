@@ -7,8 +7,8 @@ from importlib import resources
 
 import pytest
 
-from weft.sim.gpu.constants import BOUNDS, constant_sets, load_constants, parse_constants
-from weft.sim.gpu.machine import gpu_names, gpu_sources, load_gpu, parse_gpu
+from weft.sim.gpu.prediction.constants import BOUNDS, constant_sets, load_constants, parse_constants
+from weft.sim.gpu.prediction.machine import gpu_names, gpu_sources, load_gpu, parse_gpu
 
 PEAK_TFLOPS = {
     "v100-sxm": 125, "a100-sxm": 312, "a100-sxm-40": 312, "a100-pcie": 312, "a100-pcie-40": 312,
@@ -18,7 +18,7 @@ PEAK_TFLOPS = {
 
 
 def table(name: str = "h100-sxm") -> dict[str, object]:
-    text = (resources.files("weft.sim.gpu") / f"machines/{name}.toml").read_text()
+    text = (resources.files("weft.sim.gpu.prediction") / f"machines/{name}.toml").read_text()
     return tomllib.loads(text)
 
 

@@ -14,7 +14,7 @@ import torch
 
 from weft import measure
 from weft.measure import COLUMNS, Settings, Shape, default_shapes, measure_command, rotations
-from weft.sim.gpu.calibrate import calibrate
+from weft.sim.gpu.fitting.calibrate import calibrate
 
 
 def test_there_are_enough_shapes() -> None:

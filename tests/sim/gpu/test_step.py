@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from weft.sim.gpu.fusion import vector_costs
-from weft.sim.gpu.link import ALGORITHMS, STRATEGIES, Cluster, collective_s, traffic_s
-from weft.sim.gpu.machine import load_gpu
-from weft.sim.gpu.shapes import TransformerShape, resnet50, transformer
-from weft.sim.gpu.step import GpuRun, GpuSettings, simulate_step
+from weft.sim.gpu.prediction.fusion import vector_costs
+from weft.sim.gpu.prediction.link import ALGORITHMS, STRATEGIES, Cluster, collective_s, traffic_s
+from weft.sim.gpu.prediction.machine import load_gpu
+from weft.sim.gpu.prediction.step import GpuRun, GpuSettings, simulate_step
+from weft.sim.gpu.published.shapes import TransformerShape, resnet50, transformer
 from weft.sim.pattern import Pattern
 from weft.sim.workload import (
     Convolution,

@@ -1,0 +1,1 @@
+"""Addresses for a scheduled program, in memory and on chip."""

@@ -1,0 +1,1 @@
+"""A whole workload as one Program: grouped, chained, and overlapped."""

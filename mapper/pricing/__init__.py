@@ -1,0 +1,1 @@
+"""A planned step, or a workload on a GPU, as a result."""

@@ -1,0 +1,1 @@
+"""Which operand of which product is N:M, and the work that finding masks adds."""

@@ -1,0 +1,1 @@
+"""SCALE-Sim's tables of layers."""

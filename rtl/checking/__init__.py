@@ -1,0 +1,1 @@
+"""Whether the checks see: functional coverage and planted faults."""

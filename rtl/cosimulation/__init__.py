@@ -1,0 +1,1 @@
+"""Programs on the Verilog, against engine and reference."""

@@ -1,0 +1,1 @@
+"""Fitting the GPU model's constants to measured kernels."""

@@ -1,0 +1,1 @@
+"""Times and watts of GPU kernels and steps, from machine facts and fitted constants."""

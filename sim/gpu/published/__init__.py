@@ -1,0 +1,1 @@
+"""The GPU model against figures that others published."""
