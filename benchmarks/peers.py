@@ -124,8 +124,8 @@ def _engine(layer: Layer) -> tuple[int, float]:
     from weft.mapper.scheduling.schedule import Scheduler
     from weft.mapper.scheduling.tiling import Fused
     from weft.mapper.topology.table import Topology
+    from weft.mapper.topology.workload import topology_workload
     from weft.sim.machine import load_machine
-    from weft.topology_run import topology_workload
 
     machine = load_machine("sat-vcu1525")
     (product,) = topology_workload(Topology(layer.name, (layer,))).products

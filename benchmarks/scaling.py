@@ -87,10 +87,10 @@ def measure_tiles(rows: int) -> Point:
     from weft.mapper.scheduling.switches import Switches
     from weft.mapper.scheduling.tiling import Fused
     from weft.mapper.topology.table import Layer, Topology
+    from weft.mapper.topology.workload import topology_workload
     from weft.sim.engine import Engine
     from weft.sim.machine import load_machine
     from weft.sim.program import Program, Segment, count_instructions
-    from weft.topology_run import topology_workload
 
     machine = load_machine("sat-vcu1525")
     layer = Layer("product", rows, 1024, 1024)

@@ -1,55 +1,89 @@
-"""A training step on a GPU as the same result that a SAT machine gives; ``cycles`` are None."""
+"""GPUs: a training step as the same result that a SAT machine gives; ``cycles`` are None."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from weft.mapper.pricing.sat import Header, uncosted_ops
+from weft.mapper.pricing.machine import Header, Priced, uncosted_ops
+from weft.mapper.pricing.settings import GpuSettings
+from weft.mapper.sparsity.sparsify import Applied
 from weft.sim.gpu.prediction.constants import ConstantSet, read_constants
-from weft.sim.gpu.prediction.link import Cluster
+from weft.sim.gpu.prediction.link import STRATEGIES, Cluster
 from weft.sim.gpu.prediction.machine import load_gpu
 from weft.sim.gpu.prediction.step import GpuItem, GpuRun, simulate_step
 from weft.sim.results import STAGES, Costs, LayerCost, RunResult
 from weft.sim.workload import Workload
 
-__all__ = ["GpuOptions", "price_on_gpu"]
+__all__ = ["GpuPricing"]
+
+
+_EVIDENCE = {
+    "validated_time": "kernel model fitted to measured products; its errors on shapes it has not "
+    "seen, and on published training steps: make bench-gpu",
+    "validated_energy": "board power fitted where it was measured (H200, B200), from data sheets "
+    "elsewhere: make bench-gpu",
+}
 
 
 @dataclass(frozen=True)
-class GpuOptions:
-    """How a step runs on GPUs. ``constants`` are a user's own (``weft calibrate``), by library.
+class GpuPricing:
+    """GPUs of one kind with their settings."""
 
-    ``gpus`` work on a batch each; gradients and parameters travel as ``strategy`` says:
-    "replicated" (data-parallel), "sharded" or "sharded-gradients".
-    """
+    settings: GpuSettings
+    pregenerates = True
+    notes = ()
 
-    fusion: str = "eager"
-    dtype: str = "auto"
-    gpus: int = 1
-    strategy: str = "replicated"
-    constants: Mapping[str, ConstantSet] = field(default_factory=dict[str, ConstantSet])
+    @property
+    def hardware(self) -> str:
+        return self.settings.hardware
 
-    @classmethod
-    def read(cls, fusion: str, dtype: str, gpus: int, strategy: str, constants: str) -> GpuOptions:
-        """The options, ``constants`` from the file of that name ("": those that ship)."""
-        own = read_constants(Path(constants)) if constants else {}
-        return cls(fusion, dtype, gpus, strategy, own)
+    @property
+    def evidence(self) -> Mapping[str, str]:
+        return _EVIDENCE
+
+    def check(self) -> None:
+        """See ``PricedMachine``."""
+        settings = self.settings
+        if settings.fusion not in ("eager", "compile"):
+            raise ValueError(f"fusion is {settings.fusion!r}; allowed: eager, compile")
+        if settings.gpus < 1:
+            raise ValueError(f"gpus is {settings.gpus}; it must be at least 1")
+        if settings.strategy not in STRATEGIES:
+            allowed = ", ".join(STRATEGIES)
+            raise ValueError(f"strategy is {settings.strategy!r}; allowed: {allowed}")
+        if settings.dtype != "auto":
+            load_gpu(settings.hardware).rate_flop_clk_sm(settings.dtype)
+        self.constants()
+
+    def constants(self) -> Mapping[str, ConstantSet]:
+        """A user's own constants by library; none: those that ship.
+
+        Raises:
+            ValueError: a file that cannot be read or does not fit.
+        """
+        path = self.settings.constants
+        return read_constants(Path(path)) if path else {}
+
+    def price(self, steps: Sequence[tuple[Applied, int]], header: Header) -> Priced:
+        """See ``PricedMachine``."""
+        workloads = [(step.workload, count) for step, count in steps]
+        return Priced(_price(workloads, self.settings, self.constants(), header))
 
 
-def price_on_gpu(
-    steps: Sequence[tuple[Workload, int]], hardware: str, header: Header, options: GpuOptions
+def _price(
+    steps: Sequence[tuple[Workload, int]],
+    settings: GpuSettings,
+    constants: Mapping[str, ConstantSet],
+    header: Header,
 ) -> RunResult:
-    """Price each distinct step once on the GPU called ``hardware``.
+    """Price each distinct step once.
 
     The result speaks of all GPUs: its batch, energy, bytes and operations are theirs together.
-
-    Raises:
-        ValueError: an option that the GPU model refuses.
     """
-    gpus = options.gpus
+    hardware, gpus = settings.hardware, settings.gpus
     cluster = Cluster.of(load_gpu(hardware), gpus) if gpus > 1 else None
     runs = [
         (
@@ -57,10 +91,10 @@ def price_on_gpu(
                 workload,
                 hardware,
                 cluster=cluster,
-                strategy=options.strategy,
-                constants=options.constants,
-                fusion=options.fusion,
-                dtype=options.dtype,
+                strategy=settings.strategy,
+                constants=constants,
+                fusion=settings.fusion,
+                dtype=settings.dtype,
             ),
             count,
         )
@@ -83,7 +117,7 @@ def price_on_gpu(
         layers=layers,
         uncosted=uncosted_ops(workload),
         energy_by_component_j={"board_j": sum(run.energy_j * times for run, times in runs) * gpus},
-        notes=_notes(runs, header, options),
+        notes=_notes(runs, header, settings),
         provenance={
             **header.provenance,
             "model_flop_utilization": f"{first.model_flop_utilization:.4f}",
@@ -101,14 +135,14 @@ def _machine(hardware: str, dtype: str, gpus: int) -> dict[str, object]:
 
 
 def _notes(
-    runs: Sequence[tuple[GpuRun, int]], header: Header, options: GpuOptions
+    runs: Sequence[tuple[GpuRun, int]], header: Header, settings: GpuSettings
 ) -> tuple[str, ...]:
     notes = [*header.notes, *(note for run, _ in runs for note in run.notes)]
-    if options.gpus > 1:
+    if settings.gpus > 1:
         moved = sum(run.communication_s * times for run, times in runs)
         exposed = sum(run.exposed_s * times for run, times in runs)
         notes.append(
-            f"{options.gpus} GPUs, {options.strategy}: {moved:.3g} s of communication, "
+            f"{settings.gpus} GPUs, {settings.strategy}: {moved:.3g} s of communication, "
             f"{exposed:.3g} s of it not hidden"
         )
     gaps_s = sum((run.time_s - sum(run.stage_s().values())) * times for run, times in runs)

@@ -12,16 +12,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product as cross
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from weft.faults import is_users_mistake
+from weft.cli.faults import is_users_mistake
+from weft.mapper.pricing.settings import MachineOptions, SatSettings, takes
 from weft.mapper.sparsity.patterns import pattern_label
 from weft.provenance import provenance, this_command
 from weft.sim.results import RunResult
-from weft.simulation import Settings, simulate_workload, trace_workload
+from weft.simulation import Settings, resolve, simulate_workload, trace_workload
 from weft.subject import find_subject
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ class Job:
         """Model, recipe, pattern and machine, as a file name."""
         settings = self.settings
         pattern = pattern_label(settings.pattern) if settings.pattern else ""
-        parts = (self.model, settings.recipe, pattern, settings.hardware, settings.memory)
+        machine = settings.machine
+        memory = machine.memory if isinstance(machine, SatSettings) else ""
+        parts = (self.model, settings.recipe, pattern, machine.hardware, memory)
         return "-".join(_safe(part) for part in parts if part)
 
 
@@ -62,17 +65,28 @@ class Grid:
     patterns: tuple[str, ...]
     hardware: tuple[str, ...]
     memories: tuple[str, ...] = ("",)
+    options: MachineOptions = field(default_factory=MachineOptions)
 
     def settings(self, base: Settings) -> Iterator[Settings]:
         """Settings of one model's runs, dense first on each machine."""
         for machine, memory in cross(self.hardware, self.memories):
             seen: set[tuple[str, str]] = set()
-            here = dataclasses.replace(base, hardware=machine, memory=memory)
+            here = base.on(machine, **self._options(machine, memory))
             for recipe, pattern in cross(("dense", *self.recipes), self.patterns):
                 key = (recipe, "" if recipe == "dense" else pattern)
                 if key not in seen:
                     seen.add(key)
                     yield dataclasses.replace(here, recipe=recipe, pattern=key[1])
+
+    def _options(self, machine: str, memory: str) -> MachineOptions:
+        """What ``machine`` is told; an option of one kind of machine leaves the others alone."""
+        some = {option for name in self.hardware for option in self.options if takes(name, option)}
+        options = {
+            name: value
+            for name, value in self.options.items()
+            if takes(machine, name) or name not in some
+        }
+        return cast("MachineOptions", {**options, "memory": memory} if memory else options)
 
     def jobs(
         self,
@@ -186,7 +200,7 @@ def _run_in_worker(job: Job) -> RunResult | _Refusal:
 def _run(job: Job) -> RunResult:
     workload = _trace(job.model, job.batch, job.input_shape, job.settings.optimizer)
     run = simulate_workload(
-        workload, job.settings, provenance=provenance(job.settings.hardware, this_command())
+        workload, job.settings, provenance=provenance(resolve(job.settings), this_command())
     )
     if job.folder is not None:
         run.report(job.folder)

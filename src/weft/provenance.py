@@ -7,40 +7,26 @@ import platform
 import sys
 from pathlib import Path
 
+from weft.mapper.pricing.machine import PricedMachine
+
 __all__ = ["provenance", "source_commit", "this_command"]
 
 _ALL = {
     "validated_work": "multiply-accumulates equal PyTorch's own count, forward and backward, for "
     "every zoo model and for models of others (tests/mapper)",
 }
-_SAT = {
-    "validated_cycles": "the engine equals stepping the same program one instruction and one cycle "
-    "at a time, on random and on scheduled programs (tests/sim, tests/mapper)",
-    "validated_instructions": "the Verilog takes exactly these cycles and gives these bits (weft "
-    "cosim, tests/rtl)",
-    "validated_energy": "counted actions times a table of published figures; dynamic only, not "
-    "measured on this machine",
-}
-_GPU = {
-    "validated_time": "kernel model fitted to measured products; its errors on shapes it has not "
-    "seen, and on published training steps: make bench-gpu",
-    "validated_energy": "board power fitted where it was measured (H200, B200), from data sheets "
-    "elsewhere: make bench-gpu",
-}
 
 
-def provenance(hardware: str, command: str = "") -> dict[str, str]:
-    """What a run on ``hardware`` carries; keys that begin with ``validated`` speak for numbers."""
-    from weft.sim.gpu.prediction.machine import is_gpu
-
+def provenance(machine: PricedMachine, command: str = "") -> dict[str, str]:
+    """What a run on ``machine`` carries; keys that begin with ``validated`` speak for numbers."""
     found = {
         "command": command,
-        "machine_file": hardware,
+        "machine_file": machine.hardware,
         "python": platform.python_version(),
         "torch": _version("torch"),
         "commit": source_commit(),
         **_ALL,
-        **(_GPU if is_gpu(hardware) else _SAT),
+        **machine.evidence,
     }
     return {key: text for key, text in found.items() if text}
 

@@ -4,25 +4,39 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
+import weft
+from weft.mapper import tracing
+from weft.mapper.lowering.lower import lower
+from weft.mapper.pricing.explanation import explain
+from weft.mapper.pricing.find import find_machine
+from weft.mapper.pricing.machine import Header, Priced, PricedMachine, Schedules
+from weft.mapper.pricing.settings import (
+    MachineOptions,
+    MachineSettings,
+    SatSettings,
+    machine_settings,
+)
+from weft.mapper.sparsity.from_weights import FROM_WEIGHTS, by_axis
+from weft.mapper.sparsity.patterns import choose_by_layer, parse_patterns, pattern_label
+from weft.mapper.sparsity.sparsify import Applied, Recipe, SkipRules, summarize_dense
+from weft.mapper.sparsity.steps import distinct_steps
+from weft.mapper.topology.table import Topology
+from weft.mapper.topology.workload import topology_workload
+from weft.models.recipes import find_recipe
+from weft.provenance import provenance as provenance_of
+from weft.sim.engine import Slice
+from weft.sim.pattern import DENSE, Pattern
 from weft.sim.results import RunResult, WeightPattern
+from weft.sim.workload import Product, Stage, Workload
 
 if TYPE_CHECKING:
-    from weft.mapper.planning.plan import Plan
-    from weft.mapper.pricing.gpu import GpuOptions
-    from weft.mapper.pricing.sat import Header
-    from weft.mapper.scheduling.switches import Switches
     from weft.mapper.sparsity.pruned import LayerPattern
-    from weft.mapper.sparsity.sparsify import Applied, Recipe, SkipRules
     from weft.reports.figures import RunFigures
-    from weft.sim.engine import Engine, Slice
-    from weft.sim.machine import Machine
-    from weft.sim.pattern import Pattern
-    from weft.sim.workload import Product, Workload
 
 __all__ = [
     "Run",
@@ -30,6 +44,8 @@ __all__ = [
     "price_workload",
     "resolve",
     "simulate",
+    "simulate_model",
+    "simulate_topology",
     "simulate_workload",
     "trace_workload",
 ]
@@ -37,44 +53,45 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Settings:
-    """How to simulate. ``without`` is a comma-separated list of features to turn off.
+    """How to train, and on what ``machine``.
 
-    ``pattern`` is N:M, or a JSON object of layer (name or shell pattern) to N:M.
-    ``fusion`` ("eager" or "compile"), ``dtype``, ``gpus``, ``strategy`` and ``constants`` (a file
-    of ``weft calibrate``) are for GPUs: see ``weft.mapper.pricing.gpu.GpuOptions``. ``memory`` is
-    for SAT machines: "simple" or a DRAM of ``weft.sim.dram`` ("": as the machine file says).
+    ``pattern`` is N:M, or a JSON object of layer (name or shell pattern) to N:M. ``skip`` names
+    layers that stay dense, as the first and the last do unless ``dense_stem`` and
+    ``dense_classifier`` are off.
     """
 
     recipe: str = "dense"
     pattern: str = ""
-    hardware: str = "sat-vcu1525"
     steps: int = 1
     optimizer: str = "sgd-momentum"
-    without: str = ""
     skip: tuple[str, ...] = ()
     dense_stem: bool = True
     dense_classifier: bool = True
-    fusion: str = "eager"
-    memory: str = ""
-    dtype: str = "auto"
-    gpus: int = 1
-    strategy: str = "replicated"
-    constants: str = ""
+    machine: MachineSettings = field(default_factory=SatSettings)
+
+    @property
+    def hardware(self) -> str:
+        """The machine's name, or the path of its file."""
+        return self.machine.hardware
+
+    def on(self, hardware: str, **options: Unpack[MachineOptions]) -> Settings:
+        """The same training on another machine.
+
+        Raises:
+            ValueError: an option that this kind of machine does not take.
+        """
+        return dataclasses.replace(self, machine=machine_settings(hardware, options))
 
 
 @dataclass(frozen=True)
 class Run:
-    """A simulated run: its result, and the plan behind it for looking closer.
+    """A simulated run: its result, and the schedules behind it for looking closer.
 
-    Everything of ``RunResult`` is here too; ``cycles``, ``time_s`` and ``energy_j`` are the
-    totals.
+    ``cycles``, ``time_s`` and ``energy_j`` are the totals of ``result``.
     """
 
     result: RunResult
-    plans: tuple[Plan, ...] = field(default=(), repr=False)
-    counts: tuple[int, ...] = field(default=(), repr=False)
-    engine: Engine | None = field(default=None, repr=False)
-    without: str = field(default="", repr=False)
+    schedules: Schedules | None = field(default=None, repr=False)
 
     @property
     def cycles(self) -> int | None:
@@ -108,12 +125,13 @@ class Run:
         """
         from weft.reports.window import parse_window, window_slices
 
-        if self.engine is None or not self.plans:
+        if self.schedules is None:
             if window:
                 raise ValueError(f"window {window!r}: a GPU run has no timeline")
             return []
         wanted = parse_window(window) if window else None
-        return window_slices(self.engine, self.plans[0].program, wanted, limit)
+        program = self.schedules.plans[0].program
+        return window_slices(self.schedules.engine, program, wanted, limit)
 
     @property
     def plot(self) -> RunFigures:
@@ -130,9 +148,7 @@ class Run:
 
     def explained(self) -> Run:
         """The same run with its critical path and what-if table (unchanged on a GPU)."""
-        from weft.explanation import explain
-
-        return explain(self)
+        return dataclasses.replace(self, result=explain(Priced(self.result, self.schedules)))
 
     def report(self, folder: str | Path, window: str = "") -> Path:
         """Write the run folder (JSON, Parquet, HTML, trace) and return its path.
@@ -154,10 +170,7 @@ def trace_workload(
     name: str | None = None,
 ) -> Workload:
     """Trace one training step of a module or builder and lower it."""
-    from weft.mapper.lowering.lower import lower
-    from weft.mapper.tracing.trace import trace
-
-    return lower(trace(model, example_inputs, loss_fn, optimizer=optimizer, name=name))
+    return lower(tracing.trace_step(model, example_inputs, loss_fn, optimizer=optimizer, name=name))
 
 
 def simulate(
@@ -169,7 +182,12 @@ def simulate(
     pattern: str | Mapping[str, str] = "",
     hardware: str = "sat-vcu1525",
     name: str | None = None,
-    **more: Any,
+    steps: int = 1,
+    optimizer: str = "sgd-momentum",
+    skip: Sequence[str] = (),
+    dense_stem: bool = True,
+    dense_classifier: bool = True,
+    **options: Unpack[MachineOptions],
 ) -> Run:
     """Simulate training ``model`` with a sparsity recipe on a machine.
 
@@ -182,20 +200,44 @@ def simulate(
         pattern: ``"2:8"`` and the like, or one for each layer by name or shell pattern (layers
             without one stay dense); needed by every recipe but dense.
         hardware: a machine's name or the path of its TOML file.
-        more: fields of ``Settings``.
+        name: of the model in the result.
+        steps: training steps to price; those that are alike are simulated once.
+        optimizer: "sgd", "sgd-momentum", "adam" or "adamw".
+        skip, dense_stem, dense_classifier: which layers stay dense, as in ``Settings``.
+        options: of the machine, as its kind takes them: ``weft.mapper.pricing.settings``.
 
     Raises:
         ValueError: a setting that is unknown or does not fit; the message is one line.
     """
-    text = pattern if isinstance(pattern, str) else json.dumps(dict(pattern))
-    settings = Settings(recipe=recipe, pattern=text, hardware=hardware, **more)
+    settings = Settings(
+        recipe=recipe,
+        pattern=pattern if isinstance(pattern, str) else json.dumps(dict(pattern)),
+        steps=steps,
+        optimizer=optimizer,
+        skip=tuple(skip),
+        dense_stem=dense_stem,
+        dense_classifier=dense_classifier,
+    ).on(hardware, **options)
+    return simulate_model(model, example_inputs, loss_fn, settings=settings, name=name)
+
+
+def simulate_model(
+    model: Any,
+    example_inputs: Any = None,
+    loss_fn: Callable[..., Any] | None = None,
+    *,
+    settings: Settings,
+    name: str | None = None,
+    provenance: dict[str, str] | None = None,
+) -> Run:
+    """As ``simulate``, with its settings in one piece."""
     workload = trace_workload(
         model, example_inputs, loss_fn, optimizer=settings.optimizer, name=name
     )
-    if recipe != "from-weights":
-        return simulate_workload(workload, settings)
+    if settings.recipe != FROM_WEIGHTS.name:
+        return simulate_workload(workload, settings, provenance=provenance)
     found = _weight_patterns(model)
-    run = simulate_workload(workload, settings, patterns=_chooser(found))
+    run = simulate_workload(workload, settings, patterns=by_axis(found), provenance=provenance)
     weights = tuple(
         WeightPattern(row.layer, row.axis, str(row.pattern), row.share, row.zeros) for row in found
     )
@@ -209,74 +251,81 @@ def simulate_workload(
     patterns: Callable[[Product], Pattern] | None = None,
     provenance: dict[str, str] | None = None,
 ) -> Run:
-    """Simulate a traced workload on a SAT-like machine or a GPU."""
-    from weft.mapper.scheduling.switches import parse_without
-    from weft.provenance import provenance as provenance_of
-
-    resolve(settings)
-    switches = parse_without(settings.without)
-    applied = _distinct_steps(workload, settings, switches, patterns)
-    known = provenance_of(settings.hardware) if provenance is None else provenance
+    """Simulate a traced workload on the machine of ``settings``."""
+    machine = resolve(settings)
+    given = parse_patterns(settings.pattern)
+    if isinstance(given, Mapping):
+        patterns = choose_by_layer(given, workload)
+    recipe, chosen = _recipe(settings, patterns)
+    applied = distinct_steps(
+        workload,
+        recipe,
+        chosen,
+        settings.steps,
+        skip=SkipRules(settings.dense_stem, settings.dense_classifier, frozenset(settings.skip)),
+        pregenerate=machine.pregenerates,
+    )
+    known = provenance_of(machine) if provenance is None else provenance
     return price_workload(applied, settings, known)
+
+
+def simulate_topology(
+    topology: Topology,
+    settings: Settings,
+    *,
+    images: int = 1,
+    training: bool = False,
+    provenance: dict[str, str] | None = None,
+) -> Run:
+    """Simulate a topology; the N:M of its lines holds for the weights of the forward pass.
+
+    Raises:
+        ValueError: as ``topology_workload``; N:M in the file beside a recipe.
+    """
+    workload = topology_workload(
+        topology, images=images, training=training, optimizer=settings.optimizer
+    )
+    if not topology.patterns:
+        return simulate_workload(workload, settings, provenance=provenance)
+    if settings.recipe != "dense":
+        raise ValueError(
+            f"{topology.name} has a sparsity column, and --recipe is {settings.recipe}; "
+            "leave one of them out"
+        )
+    of_layer = {layer.name: layer.pattern for layer in topology.layers}
+
+    def choose(product: Product) -> Pattern:
+        return of_layer[product.name] if product.stage is Stage.FF else DENSE
+
+    fixed = dataclasses.replace(
+        settings,
+        recipe=FROM_WEIGHTS.name,
+        pattern=",".join(str(pattern) for pattern in topology.patterns),
+        dense_stem=False,
+        dense_classifier=False,
+    )
+    return simulate_workload(workload, fixed, patterns=choose, provenance=provenance)
 
 
 def price_workload(
     applied: Sequence[tuple[Applied, int]], settings: Settings, provenance: dict[str, str]
 ) -> Run:
     """Price distinct steps, each as often as it occurs, on the machine of ``settings``."""
-    from weft.mapper.planning.plan import make_plan
-    from weft.mapper.pricing.sat import price_steps
-    from weft.mapper.scheduling.schedule import Scheduler
-    from weft.mapper.scheduling.switches import parse_without
-    from weft.sim.engine import Engine
-    from weft.sim.gpu.prediction.machine import is_gpu
-    from weft.sim.machine import with_memory
-
-    header = _header([step for step, _ in applied], settings, provenance)
-    if is_gpu(settings.hardware):
-        from weft.mapper.pricing.gpu import price_on_gpu
-
-        steps = [(step.workload, count) for step, count in applied]
-        return Run(price_on_gpu(steps, settings.hardware, header, _gpu_options(settings)))
-    machine = sat_machine(settings)
-    switches = parse_without(settings.without)
-    # Schedules are made ahead of time for the simple memory, whatever then runs them.
-    scheduler, engine = Scheduler(with_memory(machine, "simple"), switches), Engine(machine)
-    plans = [
-        (dataclasses.replace(make_plan(step.workload, scheduler), machine=machine), count)
-        for step, count in applied
-    ]
-    added = [note for plan, _ in plans for note in plan.workload.notes if note not in header.notes]
-    notes = (*header.notes, *dict.fromkeys(added), *_overlap_notes(plans))
-    header = dataclasses.replace(header, notes=notes)
-    result = price_steps(plans, engine, header)
-    counts = tuple(count for _, count in plans)
-    return Run(result, tuple(plan for plan, _ in plans), counts, engine, settings.without)
+    machine = find_machine(settings.machine)
+    header = _header([step for step, _ in applied], settings, machine, provenance)
+    priced = machine.price(applied, header)
+    return Run(priced.result, priced.schedules)
 
 
-def _overlap_notes(plans: Sequence[tuple[Plan, int]]) -> list[str]:
-    """What the choice across products is worth, kind of step by kind of step."""
-    return [
-        f"{len(chosen.pairs)} streams run in the shadow of products (best of {chosen.candidates:,} "
-        f"pairs), which saves {chosen.saved_cycles:,} cycles of a step; the nearest product for "
-        f"each in turn would save {chosen.greedy_cycles:,}; fusing less or making layouts at their "
-        f"use could save at most {chosen.open_cycles:,} more"
-        for plan, _ in plans
-        if (chosen := plan.pairing) is not None
-    ]
-
-
-def _header(steps: Sequence[Applied], settings: Settings, provenance: dict[str, str]) -> Header:
+def _header(
+    steps: Sequence[Applied],
+    settings: Settings,
+    machine: PricedMachine,
+    provenance: dict[str, str],
+) -> Header:
     """What is said of the run; notes of all its kinds of step."""
-    import weft
-    from weft.mapper.pricing.sat import Header
-    from weft.mapper.sparsity.patterns import pattern_label
-    from weft.mapper.sparsity.sparsify import summarize_dense
-
     workload = steps[0].workload
-    notes = [*workload.notes, *(note for step in steps for note in step.notes)]
-    if settings.memory not in ("", "simple"):
-        notes.append(f"memory {settings.memory} in detail; schedules are those for the simple one")
+    notes = [*workload.notes, *(note for step in steps for note in step.notes), *machine.notes]
     dense = {layer: reason for step in steps for layer, reason in step.dense.items()}
     if dense:
         notes.append(summarize_dense(dense))
@@ -293,135 +342,28 @@ def _header(steps: Sequence[Applied], settings: Settings, provenance: dict[str, 
     )
 
 
-def sat_machine(settings: Settings) -> Machine:
-    """The SAT machine of ``settings``, with the memory that they ask for."""
-    from weft.sim.machine import load_machine, with_memory
-
-    machine = load_machine(settings.hardware)
-    return with_memory(machine, settings.memory) if settings.memory else machine
-
-
-def resolve(settings: Settings) -> None:
-    """Check every setting that needs no model.
+def resolve(settings: Settings) -> PricedMachine:
+    """Check every setting that needs no model; the machine is returned.
 
     Raises:
         ValueError: a name that is unknown or a value out of range.
     """
-    from weft.mapper.scheduling.switches import parse_without
-    from weft.sim.gpu.prediction.machine import is_gpu
-
     if settings.steps < 1:
         raise ValueError(f"steps is {settings.steps}; it must be at least 1")
-    if settings.fusion not in ("eager", "compile"):
-        raise ValueError(f"fusion is {settings.fusion!r}; allowed: eager, compile")
-    if is_gpu(settings.hardware):
-        _check_gpu(settings)
-    else:
-        _check_sat(settings)
-    parse_without(settings.without)
-    if settings.recipe != "from-weights":
+    machine = find_machine(settings.machine)
+    machine.check()
+    if settings.recipe != FROM_WEIGHTS.name:
         _recipe(settings, None)
-
-
-def _check_gpu(settings: Settings) -> None:
-    from weft.sim.gpu.prediction.link import STRATEGIES
-    from weft.sim.gpu.prediction.machine import load_gpu
-
-    if settings.memory:
-        raise ValueError(f"memory {settings.memory!r} is for SAT machines, not {settings.hardware}")
-    if settings.gpus < 1:
-        raise ValueError(f"gpus is {settings.gpus}; it must be at least 1")
-    if settings.strategy not in STRATEGIES:
-        allowed = ", ".join(STRATEGIES)
-        raise ValueError(f"strategy is {settings.strategy!r}; allowed: {allowed}")
-    if settings.dtype != "auto":
-        load_gpu(settings.hardware).rate_flop_clk_sm(settings.dtype)
-    _gpu_options(settings)
-
-
-def _gpu_options(settings: Settings) -> GpuOptions:
-    from weft.mapper.pricing.gpu import GpuOptions
-
-    return GpuOptions.read(
-        settings.fusion, settings.dtype, settings.gpus, settings.strategy, settings.constants
-    )
-
-
-def _check_sat(settings: Settings) -> None:
-    plain = Settings()
-    for name in ("dtype", "gpus", "strategy", "constants"):
-        value = getattr(settings, name)
-        if value != getattr(plain, name):
-            raise ValueError(f"{name} {value!r} is for GPUs, not {settings.hardware}")
-    sat_machine(settings)
-
-
-def _distinct_steps(
-    workload: Workload,
-    settings: Settings,
-    switches: Switches,
-    patterns: Callable[[Product], Pattern] | None,
-) -> list[tuple[Applied, int]]:
-    """The workloads of the run's steps, equal ones once with their count."""
-    from weft.mapper.sparsity.patterns import choose_by_layer, parse_patterns
-    from weft.mapper.sparsity.sparsify import SkipRules, apply_recipe
-
-    given = parse_patterns(settings.pattern)
-    if isinstance(given, Mapping):
-        patterns = choose_by_layer(given, workload)
-    recipe, chosen = _recipe(settings, patterns)
-    skip = SkipRules(settings.dense_stem, settings.dense_classifier, frozenset(settings.skip))
-    _check_skip(workload, skip)
-    found: dict[Workload, tuple[Applied, int]] = {}
-    for step, count in _step_kinds(recipe, settings.steps):
-        applied = apply_recipe(
-            workload,
-            recipe,
-            chosen,
-            step=step,
-            skip=skip,
-            pregenerate=switches.pregeneration,
-        )
-        known = found.get(applied.workload)
-        found[applied.workload] = (applied, count + (known[1] if known else 0))
-    return list(found.values())
-
-
-def _step_kinds(recipe: Recipe, steps: int) -> Iterable[tuple[int, int]]:
-    """(a step of each kind, how many there are): steps with the same rules and extra work."""
-    kinds: dict[object, tuple[int, int]] = {}
-    for step in range(steps):
-        phase = recipe.at(step)
-        extras = tuple(extra.kind for extra in phase.extras if step % extra.every == 0)
-        key = (tuple(phase.rules), bool(phase.unstructured), extras, phase.fade > 0)
-        first, count = kinds.get(key, (step, 0))
-        kinds[key] = (first, count + 1)
-    return kinds.values()
-
-
-def _check_skip(workload: Workload, skip: SkipRules) -> None:
-    names = {product.name for product in workload.products}
-    for name in sorted(skip.names - names):
-        raise ValueError(f"skip: no layer is called {name!r}; known: {_some(names)}")
-
-
-def _some(names: Iterable[str], limit: int = 8) -> str:
-    ordered = sorted(names)
-    more = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""
-    return ", ".join(ordered[:limit]) + more
+    return machine
 
 
 def _recipe(
     settings: Settings, patterns: Callable[[Product], Pattern] | None
 ) -> tuple[Recipe, Any]:
-    from weft.mapper.sparsity.patterns import parse_patterns
-    from weft.models.recipes import find_recipe
-    from weft.sim.pattern import Pattern
-
-    if settings.recipe == "from-weights":
+    if settings.recipe == FROM_WEIGHTS.name:
         if patterns is None:
             raise ValueError("recipe from-weights needs a model whose real weights carry zeros")
-        return _FROM_WEIGHTS, patterns
+        return FROM_WEIGHTS, patterns
     pattern = parse_patterns(settings.pattern)
     one = pattern if isinstance(pattern, Pattern) else None
     pair = None if one is None or one.is_dense else (one.n, one.m)
@@ -432,35 +374,6 @@ def _recipe(
     if pair is None and any(rule.pattern is None for rule in ends):
         raise ValueError(f"recipe {recipe.name} needs --pattern N:M with N < M, for example 2:8")
     return recipe, one
-
-
-@dataclass(frozen=True)
-class _WeightRule:
-    stage: str
-    operand: str = "weight"
-    pattern: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True)
-class _FixedPhase:
-    rules: tuple[_WeightRule, ...]
-    masks: tuple[Any, ...] = ()
-    extras: tuple[Any, ...] = ()
-    unstructured: tuple[Any, ...] = ()
-    fade: float = 0.0
-
-
-@dataclass(frozen=True)
-class _FromWeights:
-    """A fixed mask: what the weights show in either direction; only their packing is work."""
-
-    name: str = "from-weights"
-
-    def at(self, step: int) -> _FixedPhase:
-        return _FixedPhase((_WeightRule("ff"), _WeightRule("bp")))
-
-
-_FROM_WEIGHTS = _FromWeights()
 
 
 def _weight_patterns(model: Any) -> tuple[LayerPattern, ...]:
@@ -479,17 +392,3 @@ def _weight_patterns(model: Any) -> tuple[LayerPattern, ...]:
     if all(row.pattern.is_dense for row in found):
         raise ValueError("recipe from-weights: no weight of the model is N:M along any axis")
     return found
-
-
-def _chooser(found: tuple[LayerPattern, ...]) -> Callable[[Product], Pattern]:
-    """Pattern of each product from those of the weights; the same layer's may differ by axis."""
-    from weft.sim.pattern import DENSE
-    from weft.sim.workload import Stage
-
-    patterns = {(row.parameter, row.axis): row.pattern for row in found}
-
-    def choose(product: Product) -> Pattern:
-        axis = "k" if product.stage is Stage.FF else "o"
-        return patterns.get((product.right.parameter, axis), DENSE)
-
-    return choose

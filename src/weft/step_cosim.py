@@ -27,7 +27,7 @@ from weft.rtl.cosimulation.simulate import IDEAL, Pauses
 from weft.sim.engine import Engine
 from weft.sim.pattern import Pattern
 from weft.sim.workload import Stage
-from weft.simulation import Settings, simulate
+from weft.simulation import Settings, simulate_model
 from weft.subject import find_subject
 
 __all__ = ["Checked", "StepResult", "StepValues", "cosim_step", "prepare"]
@@ -94,10 +94,10 @@ def prepare(
     Raises:
         LayoutError, ValueError: as ``cosim_step``.
     """
-    run = simulate(build, name=name, **vars(settings))
-    if not run.plans:
+    run = simulate_model(build, settings=settings, name=name)
+    if run.schedules is None:
         raise LayoutError(f"{settings.hardware} runs no program; a step needs a SAT machine")
-    plan = run.plans[0]
+    plan = run.schedules.plans[0]
     placed = place(plan, rates)
     torch.manual_seed(seed)
     network, example, loss_fn = _built(build())

@@ -22,7 +22,7 @@ def pricing_on(hardware: str) -> Callable[[Priced], Price]:
     """
     from weft.simulation import Settings, resolve
 
-    resolve(Settings(hardware=hardware))
+    resolve(Settings().on(hardware))
 
     def price_of(priced: Priced) -> Price:
         from weft.models.zoo import build
@@ -57,7 +57,7 @@ class _StepPrices:
             self.workload, self.priced.recipe, self._pattern, step=step, skip=skip
         )
         if applied.workload not in self.known:
-            result = price_workload([(applied, 1)], Settings(hardware=self.hardware), {}).result
+            result = price_workload([(applied, 1)], Settings().on(self.hardware), {}).result
             self.known[applied.workload] = (result.total.time_s, result.total.energy_j or 0.0)
         return self.known[applied.workload]
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.reports.runs import big_run
 from tests.reports.slices import big_slices
-from weft.commands import run_report
+from weft.cli.report import run_report
 from weft.reports.folder import read_timeline, write_run
 from weft.reports.window import parse_window
 

@@ -23,19 +23,19 @@ from weft.rtl.cosimulation.simulate import Pauses
 from weft.sim.engine import Engine
 from weft.sim.machine import load_machine
 from weft.sim.reference.stepper import run_program
-from weft.simulation import Settings, simulate
+from weft.simulation import Settings, simulate_model
 from weft.step_cosim import cosim_step, prepare
 
 MODEL = f"{Path(__file__).with_name('small_network.py')}:small_network"
-BDWP = Settings(
-    recipe="bdwp", pattern="2:8", hardware="sat-4x4-words", dense_stem=False, dense_classifier=False
+BDWP = Settings(recipe="bdwp", pattern="2:8", dense_stem=False, dense_classifier=False).on(
+    "sat-4x4-words"
 )
 
 
 def test_a_scheduled_step_in_verilog_gives_torchs_weights() -> None:
     result = cosim_step(MODEL, BDWP)
     assert result.agrees, (result.cosim.differences, result.checked)
-    run = simulate(small_network, **vars(BDWP))
+    run = simulate_model(small_network, settings=BDWP)
     assert run.cycles == result.cosim.rtl_cycles == result.cosim.engine_cycles > 50_000
     assert result.cosim.reference_cycles == run.cycles
     halves = [check for check in result.checked if check.tensor.endswith(":half")]
@@ -235,7 +235,9 @@ def test_refuses_what_words_cannot_hold(model: str, change: dict[str, object], w
 
 
 def test_addresses_do_not_change_a_schedule() -> None:
-    plan = simulate(small_network, **vars(BDWP)).plans[0]
+    schedules = simulate_model(small_network, settings=BDWP).schedules
+    assert schedules is not None
+    (plan,) = schedules.plans
     placed = place(plan)
     engine = Engine(plan.machine)
     assert engine.run(placed.program).cycles == engine.run(plan.program).cycles

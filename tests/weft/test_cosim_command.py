@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from weft.cosim_command import run_cosim
+from weft.cli.cosim import run_cosim
 from weft.rtl.cosimulation import cosim as cosim_module
 from weft.rtl.cosimulation.build import BuildError
 from weft.rtl.cosimulation.cosim import CosimError

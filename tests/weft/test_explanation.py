@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.weft.test_simulate import build
-from weft.explanation import explain
 from weft.mapper.scheduling.switches import feature_names
 from weft.simulation import Run, Settings, simulate_workload, trace_workload
 
@@ -18,7 +17,7 @@ from weft.simulation import Run, Settings, simulate_workload, trace_workload
 @pytest.fixture(scope="module")
 def explained() -> Run:
     workload = trace_workload(build, name="small")
-    return explain(simulate_workload(workload, Settings(recipe="bdwp", pattern="2:8", steps=3)))
+    return simulate_workload(workload, Settings(recipe="bdwp", pattern="2:8", steps=3)).explained()
 
 
 def test_the_critical_path_adds_up_to_the_run(explained: Run) -> None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from weft.calibration import run_calibrate
+from weft.cli.calibrate import run_calibrate
+from weft.cli.predict import predict_table
+from weft.mapper.pricing.settings import MachineOptions
 from weft.models.zoo import build
-from weft.prediction import predict_table
 from weft.sim.workload import Workload
 from weft.simulation import Settings, resolve, simulate_workload, trace_workload
 
@@ -36,10 +37,8 @@ def measurements(folder: Path) -> Path:
 def test_several_gpus_do_all_the_work_and_wait_for_each_other(
     workload: Workload, strategy: str
 ) -> None:
-    one = simulate_workload(workload, Settings(hardware="h100-sxm")).result
-    eight = simulate_workload(
-        workload, Settings(hardware="h100-sxm", gpus=8, strategy=strategy)
-    ).result
+    one = simulate_workload(workload, Settings().on("h100-sxm")).result
+    eight = simulate_workload(workload, Settings().on("h100-sxm", gpus=8, strategy=strategy)).result
     assert (eight.hardware, eight.batch) == ("h100-sxm x8", 8 * one.batch)
     assert eight.total.macs_done == 8 * one.total.macs_done
     assert one.total.samples_per_s < eight.total.samples_per_s <= 8.8 * one.total.samples_per_s
@@ -52,7 +51,7 @@ def test_several_gpus_do_all_the_work_and_wait_for_each_other(
 def test_rows_add_up_over_the_kinds_of_step(workload: Workload) -> None:
     run = simulate_workload(
         workload,
-        Settings(recipe="pgf-stepwise", pattern="2:4", steps=100, hardware="a100-sxm"),
+        Settings(recipe="pgf-stepwise", pattern="2:4", steps=100).on("a100-sxm"),
     ).result
     rows = [(row.name, row.stage, row.op, row.m, row.k, row.n, row.pattern) for row in run.layers]
     assert len(rows) == len(set(rows))
@@ -62,24 +61,38 @@ def test_rows_add_up_over_the_kinds_of_step(workload: Workload) -> None:
 
 def test_eight_bit_products_are_faster_where_there_are_such_cores(workload: Workload) -> None:
     with pytest.raises(ValueError, match="dtype 'fp8' does not run on a100-sxm"):
-        resolve(Settings(hardware="a100-sxm", dtype="fp8"))
-    resolve(Settings(hardware="h100-sxm", dtype="fp8"))
+        resolve(Settings().on("a100-sxm", dtype="fp8"))
+    resolve(Settings().on("h100-sxm", dtype="fp8"))
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (Settings(gpus=8), "gpus 8 is for GPUs, not sat-vcu1525"),
-        (Settings(dtype="fp8"), "dtype 'fp8' is for GPUs, not sat-vcu1525"),
-        (Settings(hardware="l4", gpus=0), "gpus is 0; it must be at least 1"),
-        (Settings(hardware="l4", strategy="split"), "strategy is 'split'; allowed: replicated"),
-        (Settings(hardware="l4", constants="no.json"), "constants file no.json"),
+        (Settings().on("l4", gpus=0), "gpus is 0; it must be at least 1"),
+        (Settings().on("l4", strategy="split"), "strategy is 'split'; allowed: replicated"),
+        (Settings().on("l4", constants="no.json"), "constants file no.json"),
     ],
 )
 def test_what_does_not_fit_is_told(settings: Settings, message: str) -> None:
     with pytest.raises(ValueError, match=message) as told:
         resolve(settings)
     assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("hardware", "options", "message"),
+    [
+        ("sat-vcu1525", {"gpus": 8}, "gpus 8 is for GPUs, not sat-vcu1525"),
+        ("sat-vcu1525", {"dtype": "fp8"}, "dtype 'fp8' is for GPUs, not sat-vcu1525"),
+        ("l4", {"memory": "hbm2e"}, "memory 'hbm2e' is for SAT machines, not l4"),
+        ("l4", {"without": "overlap"}, "without 'overlap' is for SAT machines, not l4"),
+    ],
+)
+def test_options_of_another_kind_of_machine_are_refused(
+    hardware: str, options: MachineOptions, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Settings().on(hardware, **options)
 
 
 def test_own_constants_find_the_gpu_that_was_measured(
@@ -94,9 +107,9 @@ def test_own_constants_find_the_gpu_that_was_measured(
     predict_table(products, "h100-sxm", out, str(own))
     time_us = float(out.read_text(encoding="utf-8").splitlines()[1].split(",")[3])
     assert time_us == pytest.approx(6 + 2e6 * 6000**3 / 4e14, rel=0.1)
-    settings = Settings(hardware="h100-sxm")
+    settings = Settings().on("h100-sxm")
     shipped = simulate_workload(workload, settings)
-    mine = simulate_workload(workload, Settings(hardware="h100-sxm", constants=str(own)))
+    mine = simulate_workload(workload, Settings().on("h100-sxm", constants=str(own)))
     assert mine.time_s != shipped.time_s
 
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from weft.listing import show_structure
+from weft.cli.hardware import show_structure
 from weft.sim.machine import load_machine
 
 

@@ -40,12 +40,12 @@ def test_a_long_stream_loses_what_refresh_and_turns_take() -> None:
 def test_a_run_says_which_memory_it_had_and_is_slower() -> None:
     workload = trace_workload(lambda: build("mlp", batch=64), name="mlp")
     simple = simulate_workload(workload, Settings())
-    detailed = simulate_workload(workload, Settings(memory="ddr4-2400"))
+    detailed = simulate_workload(workload, Settings().on("sat-vcu1525", memory="ddr4-2400"))
     assert detailed.result.hardware == "sat-vcu1525+ddr4-2400"
     assert any("ddr4-2400 in detail" in note for note in detailed.result.notes)
     assert (simple.cycles or 0) < (detailed.cycles or 0)
     assert simple.result.total.dram_bytes == detailed.result.total.dram_bytes
-    assert detailed.plans[0].program == simple.plans[0].program
+    assert detailed.schedules.plans[0].program == simple.schedules.plans[0].program
     busy = {unit.unit: unit for unit in detailed.result.units}
     plain = {unit.unit: unit for unit in simple.result.units}
     assert busy["load"].busy_cycles > plain["load"].busy_cycles
@@ -58,7 +58,7 @@ def test_simple_overrides_the_machine_file() -> None:
 def test_gpus_have_a_memory_of_their_own() -> None:
     workload = trace_workload(lambda: build("mlp", batch=64), name="mlp")
     with pytest.raises(ValueError, match="memory 'hbm2e' is for SAT machines, not h100-sxm"):
-        simulate_workload(workload, Settings(hardware="h100-sxm", memory="hbm2e"))
+        simulate_workload(workload, Settings().on("h100-sxm", memory="hbm2e"))
 
 
 def test_the_verilog_refuses_it() -> None:

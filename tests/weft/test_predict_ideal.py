@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from weft.commands import check_settings
-from weft.listing import show_hardware
-from weft.prediction import predict_table
+from weft.cli.hardware import show_hardware
+from weft.cli.predict import predict_table
 from weft.sim.ideal import IDEAL, IdealArray, IdealDataflow, ideal_cycles
-from weft.simulation import Settings
+from weft.simulation import Settings, resolve
 
 
 def cycles(text: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> list[int]:
@@ -61,4 +60,4 @@ def test_it_is_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_whole_steps_are_refused_with_what_to_do_instead() -> None:
     with pytest.raises(ValueError, match=r"weft predict PRODUCTS.csv --hardware systolic-ideal"):
-        check_settings(Settings(hardware=IDEAL))
+        resolve(Settings().on(IDEAL))

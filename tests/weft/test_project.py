@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+
+from weft.cli import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("sim", "rtl", "mapper", "models", "reports")
@@ -78,3 +81,10 @@ def test_help_is_quick() -> None:
         assert run(sys.executable, "-m", "weft", "--help").returncode == 0
         times.append(time.perf_counter() - start)
     assert min(times) < 0.5
+
+
+def test_the_help_of_every_subcommand_begins_with_its_line() -> None:
+    for name, line in COMMANDS.items():
+        help_text = importlib.import_module(f"weft.cli.{name}").app.registered_commands[0]
+        told = " ".join((help_text.callback.__doc__ or "").split())
+        assert told.startswith(line.rstrip(".")), name

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from weft.mapper.pricing.find import find_machine
+from weft.mapper.pricing.settings import GpuSettings, SatSettings
 from weft.models.zoo import build
 from weft.provenance import provenance, source_commit
 from weft.simulation import simulate
@@ -24,7 +26,8 @@ def test_the_commit_is_gits_own() -> None:
 
 
 def test_every_kind_of_number_says_what_it_rests_on() -> None:
-    sat, gpu = provenance("sat-vcu1525", "weft x"), provenance("h100-sxm")
+    sat = provenance(find_machine(SatSettings()), "weft x")
+    gpu = provenance(find_machine(GpuSettings("h100-sxm")))
     assert sat["command"] == "weft x"
     assert "command" not in gpu
     assert {"validated_cycles", "validated_energy", "validated_work"} <= set(sat)

@@ -83,8 +83,8 @@ def test_plans_are_well_formed_and_exact(workload: Any, recipe: str, without: st
     assert timing.cycles == max(step(plan.program, machine).finishes)
 
 
-def run(workload: Any, **settings: Any) -> RunResult:
-    return simulate_workload(workload, Settings(**settings)).result
+def run(workload: Any, hardware: str = "sat-vcu1525", **settings: Any) -> RunResult:
+    return simulate_workload(workload, Settings(**settings).on(hardware)).result
 
 
 def test_json_has_the_agreed_keys(workload: Any) -> None:

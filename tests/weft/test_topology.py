@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from weft.mapper.topology.table import Layer, Topology, read_topology
+from weft.mapper.topology.workload import topology_workload
 from weft.sim.pattern import DENSE, Pattern
 from weft.sim.workload import MaskWork, Operand, Product, Role, Stage, UpdateOp, Workload
-from weft.simulation import Settings, trace_workload
-from weft.topology_run import simulate_topology, topology_workload
+from weft.simulation import Settings, simulate_topology, trace_workload
 
 CONVOLUTION = (
     "Layer name, IFMAP Height, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter, "
@@ -200,7 +200,7 @@ def test_forward_only_unless_training(tmp_path: Path) -> None:
         patterns = {layer.name: layer.pattern for layer in run.result.layers if layer.stage == "ff"}
         assert patterns == {"a": "2:4", "b": "dense"}
     assert training.result.stages["bp"].macs_done == 64**3
-    masks = [item for plan in training.plans for item in plan.workload.items]
+    masks = [item for plan in training.schedules.plans for item in plan.workload.items]
     assert [item.name for item in masks if isinstance(item, MaskWork)] == ["a:k"]
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from weft.cli.train import run_train, train_recipes
 from weft.models.training.run import train
 from weft.models.training.settings import TrainSettings
 from weft.simulation import Settings, simulate_workload, trace_workload
-from weft.train_command import run_train, train_recipes
 from weft.training import pricing_on
 
 MLP = TrainSettings("mlp", "digits", "bdwp", "2:8", steps=12, threads=1, checkpoint_every=6)
@@ -83,7 +83,7 @@ def test_no_seeds_are_refused() -> None:
 
 
 def test_curves_are_one_offline_file_with_a_line_per_recipe(tmp_path: Path) -> None:
-    from weft.training_curves import curve_charts, curve_of
+    from weft.cli.training_curves import curve_charts, curve_of
 
     run_train(MLP, ("dense", "bdwp"), 2, "sat-vcu1525", tmp_path, None)
     page = (tmp_path / "curves.html").read_text()

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-__all__ = ["OutputError", "check_folder", "console", "silence_stdout", "write_json", "write_text"]
+__all__ = [
+    "OutputError",
+    "check_folder",
+    "console",
+    "silence_stdout",
+    "tell",
+    "write_json",
+    "write_text",
+]
 
 _PIPE_WIDTH = 200
 
@@ -87,3 +95,8 @@ def check_folder(folder: Path) -> None:
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise OutputError(f"--out {folder}: {parent} is not writable")
+
+
+def tell(line: str) -> None:
+    """A line for the user, on stderr."""
+    print(line, file=sys.stderr)

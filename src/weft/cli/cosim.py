@@ -1,24 +1,61 @@
-"""What ``weft cosim`` does once its options are read."""
+"""``weft cosim``."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from weft.output import write_json
+import typer
+
+from weft.cli.options import Json, Optimizer, Recipe, subcommand
+from weft.cli.output import tell, write_json
 
 if TYPE_CHECKING:
     from weft.rtl.cosimulation.cosim import CosimResult
     from weft.step_cosim import StepResult
 
-__all__ = ["run_cosim", "run_step_cosim"]
+__all__ = ["app", "run_cosim", "run_step_cosim"]
+
+app = subcommand()
 
 _SHOWN = 12
 Result = TypeVar("Result")
+
+
+@app.command()
+def cosim(
+    product: Annotated[str, typer.Option(metavar="M,K,N", help="Sizes.")] = "64,64,64",
+    pattern: Annotated[str, typer.Option(metavar="N:M|dense")] = "2:8",
+    dataflow: Annotated[str, typer.Option(metavar="os|ws")] = "os",
+    array: Annotated[str, typer.Option(metavar="RxC", help="A machine of that size.")] = "4x4",
+    seed: Annotated[int, typer.Option(help="Of the tiling and the operands.")] = 0,
+    program: Annotated[Path | None, typer.Option(help="Run a saved case again.")] = None,
+    step: Annotated[
+        str,
+        typer.Option(
+            metavar="MODEL", help="A whole training step of a small model, not a product."
+        ),
+    ] = "",
+    recipe: Recipe = "bdwp",
+    hardware: Annotated[
+        str, typer.Option(help="For a step: a machine whose operands lie in words.")
+    ] = "sat-4x4-words",
+    optimizer: Optimizer = "sgd-momentum",
+    dense_stem: Annotated[bool, typer.Option(help="Of a step: keep the first layer dense.")] = True,
+    wave: Annotated[
+        Path | None, typer.Option(help="Write the waveform: a .fst or .vcd file.")
+    ] = None,
+    json: Json = None,
+) -> None:
+    """Run a program on the Verilog, the engine and the reference, and compare everything."""
+    if step:
+        raise typer.Exit(
+            run_step_cosim(step, recipe, pattern, hardware, optimizer, dense_stem, seed, wave, json)
+        )
+    raise typer.Exit(run_cosim(product, pattern, dataflow, array, seed, program, wave, json))
 
 
 def run_cosim(
@@ -76,11 +113,10 @@ def run_step_cosim(
     settings = Settings(
         recipe=recipe,
         pattern="" if pattern == "dense" else pattern,
-        hardware=hardware,
         optimizer=optimizer,
         dense_stem=dense_stem,
         dense_classifier=False,
-    )
+    ).on(hardware)
     _check(wave)
     result = _told(lambda: cosim_step(model, settings, seed=seed, wave=wave))
     if result is None:
@@ -114,7 +150,7 @@ def _told(run: Callable[[], Result]) -> Result | None:
     try:
         return run()
     except SimulationError as error:
-        print(f"weft: {error}", file=sys.stderr)
+        tell(f"weft: {error}")
         return None
     except BuildError as error:
         lines = str(error).strip().splitlines()

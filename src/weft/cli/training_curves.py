@@ -14,7 +14,7 @@ from weft.reports.page import render_page
 from weft.reports.writing import write_text_atomically
 
 if TYPE_CHECKING:
-    from weft.train_command import TrainedRecipe
+    from weft.cli.train import TrainedRecipe
 
 __all__ = ["Curve", "curve_charts", "curve_of", "write_curves"]
 

@@ -1,4 +1,4 @@
-"""What ``weft train`` does once its options are read."""
+"""``weft train``."""
 
 from __future__ import annotations
 
@@ -9,16 +9,58 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from weft.output import check_folder, console, write_json
+import typer
+
+from weft.cli.options import Hardware, Json, Optimizer, Out, PatternOption, Skip, names, subcommand
+from weft.cli.output import check_folder, console, tell, write_json
+from weft.mapper.sparsity.patterns import pattern_setting
+from weft.models.training.settings import TrainSettings
 
 if TYPE_CHECKING:
     from weft.models.training.log import Record
     from weft.models.training.run import TrainRun
-    from weft.models.training.settings import TrainSettings
 
-__all__ = ["TrainedRecipe", "run_train", "train_recipes"]
+__all__ = ["TrainedRecipe", "app", "run_train", "train_recipes"]
+
+app = subcommand()
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Argument(help="A zoo model.")],
+    data: Annotated[str, typer.Option(help="digits, synthetic, chars, a folder or a text file.")],
+    recipe: Annotated[list[str] | None, typer.Option(help="Recipes; several are paired.")] = None,
+    pattern: PatternOption = "2:8",
+    steps: Annotated[int, typer.Option(help="Optimizer steps.")] = 400,
+    seed: Annotated[int, typer.Option(help="Of weights, batches and random masks.")] = 0,
+    seeds: Annotated[int, typer.Option(help="How many seeds, from --seed on.")] = 1,
+    hardware: Hardware = "sat-vcu1525",
+    batch: Annotated[int, typer.Option(help="Samples per step.")] = 32,
+    learning_rate: Annotated[float, typer.Option(help="Its peak.")] = 3e-3,
+    optimizer: Optimizer = "adamw",
+    skip: Skip = "",
+    device: Annotated[str, typer.Option(help="Where PyTorch trains.")] = "cpu",
+    out: Out = None,
+    json: Json = None,
+) -> None:
+    """Train a model sparsely for real, every step priced on a machine; run again to resume."""
+    recipes = tuple(recipe or ["dense"])
+    settings = TrainSettings(
+        model=model,
+        data=data,
+        recipe=recipes[0],
+        pattern=pattern_setting(pattern),
+        steps=steps,
+        seed=seed,
+        batch=batch,
+        learning_rate=learning_rate,
+        optimizer=optimizer,
+        skip=names(skip),
+        device=device,
+    )
+    run_train(settings, recipes, seeds, hardware, out, json)
 
 
 @dataclass(frozen=True)
@@ -110,7 +152,7 @@ def run_train(
             settings, recipes, seeds, hardware=hardware, out=out, on_step=on_step
         )
     if out is not None and hardware:
-        from weft.training_curves import write_curves
+        from weft.cli.training_curves import write_curves
 
         write_curves(trained, hardware, out / "curves.html")
     if json_target is not None:
@@ -118,7 +160,7 @@ def run_train(
     if json_target != "-":
         _show(settings, trained, hardware)
     if out is not None:
-        print(f"logs, checkpoints and curves: {out}", file=sys.stderr)
+        tell(f"logs, checkpoints and curves: {out}")
 
 
 @contextmanager
@@ -126,7 +168,7 @@ def _warnings_in_one_line() -> Iterator[None]:
     """A warning is a line for the user, without the place in our code."""
     with warnings.catch_warnings():
         warnings.simplefilter("once")
-        warnings.showwarning = lambda message, *_: print(f"weft: {message}", file=sys.stderr)
+        warnings.showwarning = lambda message, *_: tell(f"weft: {message}")
         yield
 
 

@@ -8,10 +8,30 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-__all__ = ["ProductRow", "predict_table", "read_products"]
+import typer
+
+from weft.cli.options import Constants, Hardware, subcommand
+from weft.cli.output import write_text
+from weft.mapper.pricing.settings import GpuSettings, IdealSettings, machine_settings
+
+__all__ = ["ProductRow", "app", "predict_table", "read_products"]
+
+app = subcommand()
 
 _COLUMNS = ("m", "n", "k", "batch", "dtype", "sparsity")
+
+
+@app.command()
+def predict(
+    products: Annotated[Path, typer.Argument(help="CSV with m,n,k[,batch,dtype,sparsity].")],
+    hardware: Hardware = "sat-vcu1525",
+    constants: Constants = None,
+    out: Annotated[Path | None, typer.Option(help="CSV to write; default stdout.")] = None,
+) -> None:
+    """Fill a table of matrix products with their time on a machine."""
+    predict_table(products, hardware, out, constants or "")
 
 
 @dataclass(frozen=True)
@@ -64,21 +84,17 @@ def predict_table(path: Path, hardware: str, out: Path | None, constants: str = 
     Cycles on SAT and on ``systolic-ideal``, microseconds on a GPU, there with the ``constants`` of
     a file if one is named.
     """
-    from weft.sim.gpu.prediction.machine import is_gpu
-    from weft.sim.ideal import IDEAL
-
-    if is_gpu(hardware):
+    machine = machine_settings(hardware, {"constants": constants} if constants else {})
+    if isinstance(machine, GpuSettings):
         from weft.sim.gpu.prediction.constants import read_constants
         from weft.sim.gpu.prediction.predict import predict_file
 
         own = read_constants(Path(constants)) if constants else None
         predict_file(path, hardware, out, constants=own)
         return
-    if constants:
-        raise ValueError(f"constants {constants!r} is for GPUs, not {hardware}")
     columns, rows = read_products(path)
     products = [parse_row(path, line, row) for line, row in enumerate(rows, start=2)]
-    if hardware == IDEAL:
+    if isinstance(machine, IdealSettings):
         cycles = [
             _ideal(path, line, row, product)
             for line, (row, product) in enumerate(zip(rows, products, strict=True), start=2)
@@ -129,8 +145,6 @@ def _ideal(path: Path, line: int, row: dict[str, str], product: ProductRow) -> i
 
 
 def _write(columns: list[str], table: list[dict[str, str]], out: Path | None) -> None:
-    from weft.output import write_text
-
     text = io.StringIO()
     writer = csv.DictWriter(text, [*columns, "cycles"], lineterminator="\n")
     writer.writeheader()

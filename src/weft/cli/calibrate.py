@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
+from typing import Annotated
 
-from weft.output import check_folder
+import typer
 
-__all__ = ["run_calibrate"]
+from weft.cli.options import subcommand
+from weft.cli.output import check_folder, tell
+
+__all__ = ["app", "run_calibrate"]
+
+app = subcommand()
+
+
+@app.command()
+def calibrate(
+    measurements: Annotated[
+        Path, typer.Argument(help="CSV with m,n,k,time_us[,batch,dtype,sparsity,what].")
+    ],
+    hardware: Annotated[str, typer.Option(help="The GPU that was measured.")],
+    out: Annotated[Path, typer.Option(help="Constants to write.", metavar="FILE")] = Path(
+        "constants.json"
+    ),
+    copies: Annotated[
+        int, typer.Option(min=1, help="Weights that took turns in the measurement.")
+    ] = 6,
+) -> None:
+    """Fit the GPU model's constants to your own measurements; use them with --constants."""
+    run_calibrate(measurements, hardware, out, copies)
 
 
 def run_calibrate(measurements: Path, hardware: str, out: Path, copies: int) -> None:
@@ -28,4 +50,4 @@ def run_calibrate(measurements: Path, hardware: str, out: Path, copies: int) -> 
             f"{found.library}: {told['rows']} rows, mean error {told['training_mape_percent']} % "
             "on the rows themselves"
         )
-    print(f"constants: {out}  (use them with --constants {out})", file=sys.stderr)
+    tell(f"constants: {out}  (use them with --constants {out})")

@@ -1,34 +1,59 @@
-"""What there is: machines, models, recipes, each on a line."""
+"""``weft hardware``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import importlib.resources
 from dataclasses import astuple
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from weft.cli.options import subcommand
+from weft.cli.table import print_table
+from weft.sim.gpu.prediction.machine import gpu_names
+from weft.sim.ideal import IDEAL, SUMMARY, ideal_text
+from weft.sim.machine import Machine, load_machine, machine_names, machine_text
 
 if TYPE_CHECKING:
     from weft.rtl.inspection.area import Resources
-    from weft.sim.machine import Machine
 
-__all__ = ["show_area", "show_hardware", "show_models", "show_recipes", "show_structure"]
+__all__ = ["app", "show_area", "show_hardware", "show_structure"]
+
+app = subcommand()
+
+
+@app.command()
+def hardware(
+    name: Annotated[str | None, typer.Argument(help="Show this machine's file.")] = None,
+    area: Annotated[
+        bool,
+        typer.Option("--area", help="What its Verilog takes of an FPGA (yosys; minutes once)."),
+    ] = False,
+    structure: Annotated[
+        bool, typer.Option("--structure", help="Its Verilog's modules and what each is made of.")
+    ] = False,
+) -> None:
+    """List the machines, or show one with its sources."""
+    if area:
+        show_area(name)
+    elif structure:
+        show_structure(name)
+    else:
+        show_hardware(name)
 
 
 def show_hardware(name: str | None) -> None:
     """List machines, or print one's file, whose comments say where every field comes from."""
-    from weft.sim.gpu.prediction.machine import gpu_names, is_gpu
-    from weft.sim.ideal import IDEAL, SUMMARY, ideal_text
-    from weft.sim.machine import load_machine, machine_names, machine_text
-
     if name == IDEAL:
         print(ideal_text(), end="")
         return
     if name is not None:
-        print(_gpu_text(name) if is_gpu(name) else machine_text(name), end="")
+        print(_gpu_text(name) if name in gpu_names() else machine_text(name), end="")
         return
     rows = [(known, load_machine(known).summary) for known in machine_names()]
     rows.append((IDEAL, SUMMARY))
     rows += [(known, "GPU, kernel cost model") for known in gpu_names()]
-    _print_table(("machine", "summary"), rows)
+    print_table(("machine", "summary"), rows)
 
 
 def show_area(name: str | None) -> None:
@@ -53,7 +78,7 @@ def show_area(name: str | None) -> None:
     )
     rows.append(("used", "", *[""] * 5, *used))
     names = ("LUT", "FF", "DSP", "BRAM36", "URAM")
-    _print_table(("unit", "count", *(f"{site} each" for site in names), *names), rows)
+    print_table(("unit", "count", *(f"{site} each" for site in names), *names), rows)
     print(f"\n{METHOD}")
 
 
@@ -72,12 +97,9 @@ def show_structure(name: str | None) -> None:
 
 
 def _in_verilog(name: str | None, option: str) -> Machine:
-    from weft.sim.gpu.prediction.machine import is_gpu
-    from weft.sim.machine import load_machine
-
     if name is None:
         raise ValueError(f"{option} needs a machine: weft hardware sat-32x32 {option}")
-    if is_gpu(name):
+    if name in gpu_names():
         raise ValueError(f"{option} is of SAT machines, which weft has in Verilog; {name} is a GPU")
     return load_machine(name)
 
@@ -87,46 +109,5 @@ def _sites(resources: Resources) -> tuple[str, ...]:
 
 
 def _gpu_text(name: str) -> str:
-    import importlib.resources
-
     folder = importlib.resources.files("weft.sim.gpu.prediction") / "machines"
     return (folder / f"{name}.toml").read_text(encoding="utf-8")
-
-
-def show_models() -> None:
-    """List the zoo with published parameter counts and default inputs."""
-    from weft.models.zoo import ZOO
-
-    rows = [
-        (
-            model.name,
-            f"{model.parameters:,}",
-            "x".join(str(size) for size in (model.default_batch, *model.default_input)),
-            model.summary,
-        )
-        for model in ZOO.values()
-    ]
-    _print_table(("model", "parameters", "default input", "summary"), rows)
-
-
-def show_recipes() -> None:
-    """List the recipes and which operand each makes sparse."""
-    from weft.models.recipes import RECIPES
-
-    rows = [
-        (
-            recipe.name,
-            ", ".join(f"{rule.stage}: {rule.operand}" for rule in recipe.at(0).rules) or "-",
-            recipe.summary,
-        )
-        for recipe in RECIPES.values()
-    ]
-    _print_table(("recipe", "sparse at step 0", "summary"), rows)
-
-
-def _print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
-    table = [header, *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(header))]
-    for row in table:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        print("  ".join(cells).rstrip())

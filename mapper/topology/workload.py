@@ -5,16 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING
 
 from weft.mapper.topology.table import Layer, Topology
 from weft.sim.program.timing import UPDATE_PASSES
 from weft.sim.workload import Convolution, Operand, Product, Role, Stage, UpdateOp, Workload
 
-if TYPE_CHECKING:
-    from weft.simulation import Run, Settings
-
-__all__ = ["simulate_topology", "topology_workload"]
+__all__ = ["topology_workload"]
 
 _STATE = {"sgd": 0, "sgd-momentum": 1, "adam": 2, "adamw": 2}
 """FP32 state tensors beside the master weight."""
@@ -56,47 +52,6 @@ def topology_workload(
         parameters=sum(_weight(layer).elements for layer in layers),
         notes=_notes(layers, training),
     )
-
-
-def simulate_topology(
-    topology: Topology,
-    settings: Settings,
-    *,
-    images: int = 1,
-    training: bool = False,
-    provenance: dict[str, str] | None = None,
-) -> Run:
-    """Simulate a topology; the N:M of its lines holds for the weights of the forward pass.
-
-    Raises:
-        ValueError: as ``topology_workload``; N:M in the file beside a recipe.
-    """
-    from weft.sim.pattern import DENSE, Pattern
-    from weft.simulation import simulate_workload
-
-    workload = topology_workload(
-        topology, images=images, training=training, optimizer=settings.optimizer
-    )
-    if not topology.patterns:
-        return simulate_workload(workload, settings, provenance=provenance)
-    if settings.recipe != "dense":
-        raise ValueError(
-            f"{topology.name} has a sparsity column, and --recipe is {settings.recipe}; "
-            "leave one of them out"
-        )
-    of_layer = {layer.name: layer.pattern for layer in topology.layers}
-
-    def choose(product: Product) -> Pattern:
-        return of_layer[product.name] if product.stage is Stage.FF else DENSE
-
-    fixed = dataclasses.replace(
-        settings,
-        recipe="from-weights",
-        pattern=",".join(str(pattern) for pattern in topology.patterns),
-        dense_stem=False,
-        dense_classifier=False,
-    )
-    return simulate_workload(workload, fixed, patterns=choose, provenance=provenance)
 
 
 def _with_images(layer: Layer, images: int) -> Layer:

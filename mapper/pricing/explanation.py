@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from weft.mapper.planning.plan import make_plan
+from weft.mapper.pricing.machine import Priced, Schedules
+from weft.mapper.scheduling.schedule import Scheduler
 from weft.sim.engine import Engine
 from weft.sim.engine.critical import Part, critical_path
 from weft.sim.machine import Machine, with_memory
-from weft.sim.results import WhatIf
-
-if TYPE_CHECKING:
-    from weft.mapper.scheduling.switches import Switches
-    from weft.simulation import Run
+from weft.sim.results import RunResult, WhatIf
 
 __all__ = ["explain"]
 
@@ -34,27 +33,24 @@ _KNOBS = (
 _PORTS = (Part.READ, Part.WRITE)
 
 
-def explain(run: Run) -> Run:
-    """The same run with its critical path and what-if table filled in (SAT machines only)."""
-    if run.engine is None:
-        return run
-    from weft.mapper.scheduling.switches import parse_without
-
-    switches = parse_without(run.without)
-    machine = run.engine.machine
+def explain(priced: Priced) -> RunResult:
+    """The result with its critical path and what-if table filled in (SAT machines only)."""
+    found = priced.schedules
+    if found is None:
+        return priced.result
+    machine = found.engine.machine
     parts = dict.fromkeys(Part, 0)
-    for plan, count in zip(run.plans, run.counts, strict=True):
+    for plan, count in zip(found.plans, found.counts, strict=True):
         for part, cycles in critical_path(plan.program, machine).parts.items():
             parts[part] += count * cycles
     # What a detailed memory moves per cycle is not a field that can be turned.
     knobs = (knob for knob in _KNOBS if knob[3] not in _PORTS or not machine.memory.dram)
-    rows = tuple(_what_if(run, machine, switches, knob, parts) for knob in knobs)
-    result = dataclasses.replace(
-        run.result,
+    now = priced.result.total.cycles or 0
+    return dataclasses.replace(
+        priced.result,
         critical_path_cycles={part.name.lower(): cycles for part, cycles in parts.items()},
-        what_if=rows,
+        what_if=tuple(_what_if(found, now, knob, parts) for knob in knobs),
     )
-    return dataclasses.replace(run, result=result)
 
 
 def _changed(machine: Machine, part: str, field: str, value: int) -> Machine:
@@ -64,36 +60,33 @@ def _changed(machine: Machine, part: str, field: str, value: int) -> Machine:
 
 
 def _what_if(
-    run: Run,
-    machine: Machine,
-    switches: Switches,
+    schedules: Schedules,
+    now: int,
     knob: tuple[str, str, float, Part | None, str],
     parts: dict[Part, int],
 ) -> WhatIf:
     group, field, factor, part, unit = knob
+    machine = schedules.engine.machine
     old = getattr(getattr(machine, group), field)
     new = max(1, round(old * factor))
     changed = _changed(machine, group, field, new)
-    now = run.result.total.cycles or 0
-    saved = now - _cycles(run, changed, switches)
+    saved = now - _cycles(schedules, changed)
     same = None
     if group == "memory":
         same = now - sum(
             count * Engine(changed).run(plan.program).cycles
-            for plan, count in zip(run.plans, run.counts, strict=True)
+            for plan, count in zip(schedules.plans, schedules.counts, strict=True)
         )
     step = (new - old) / (1024 if unit == "KiB" else 1)
     slope = saved / abs(step) if part is None else parts[part] / old if old else 0.0
     return WhatIf(f"{group}.{field}", old, new, saved, same, unit, slope)
 
 
-def _cycles(run: Run, machine: Machine, switches: Switches) -> int:
+def _cycles(schedules: Schedules, machine: Machine) -> int:
     """Cycles of the run's workloads on another machine, scheduled for it."""
-    from weft.mapper.planning.plan import make_plan
-    from weft.mapper.scheduling.schedule import Scheduler
-
-    scheduler, engine = Scheduler(with_memory(machine, "simple"), switches), Engine(machine)
+    scheduler = Scheduler(with_memory(machine, "simple"), schedules.switches)
+    engine = Engine(machine)
     return sum(
         count * engine.run(make_plan(plan.workload, scheduler).program).cycles
-        for plan, count in zip(run.plans, run.counts, strict=True)
+        for plan, count in zip(schedules.plans, schedules.counts, strict=True)
     )

@@ -1,0 +1,185 @@
+"""``weft simulate``."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from weft.cli.options import (
+    MEMORY_HELP,
+    Batch,
+    Constants,
+    Fusion,
+    Hardware,
+    Input,
+    Json,
+    Optimizer,
+    Out,
+    PatternOption,
+    Recipe,
+    Skip,
+    Steps,
+    Without,
+    given,
+    names,
+    shape,
+    subcommand,
+)
+from weft.cli.output import check_folder, console, tell, write_json
+from weft.mapper.sparsity.patterns import pattern_setting
+from weft.mapper.topology.table import is_topology, read_topology
+from weft.provenance import provenance, this_command
+from weft.reports.terminal import summary_table
+from weft.reports.window import parse_window
+from weft.sim.results import RunResult
+from weft.simulation import (
+    Run,
+    Settings,
+    resolve,
+    simulate_model,
+    simulate_topology,
+    simulate_workload,
+    trace_workload,
+)
+from weft.subject import find_subject
+
+__all__ = ["app"]
+
+app = subcommand()
+
+
+@app.command()
+def simulate(
+    model: Annotated[
+        str, typer.Argument(help="Zoo name, package.module:callable, file.py:… or topology.csv.")
+    ],
+    recipe: Recipe = "dense",
+    pattern: PatternOption = "",
+    hardware: Hardware = "sat-vcu1525",
+    batch: Batch = None,
+    input: Input = None,  # noqa: A002 - the name of the option
+    steps: Steps = 1,
+    optimizer: Optimizer = "sgd-momentum",
+    without: Without = None,
+    skip: Skip = "",
+    dense_stem: Annotated[bool, typer.Option(help="Keep the first layer dense.")] = True,
+    dense_classifier: Annotated[bool, typer.Option(help="Keep the last layer dense.")] = True,
+    fusion: Fusion = None,
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="Of products on a GPU: auto, fp16, bf16, fp32, tf32, fp8 or int8."),
+    ] = None,
+    gpus: Annotated[int | None, typer.Option(help="GPUs, each with --batch samples.")] = None,
+    strategy: Annotated[
+        str | None, typer.Option(help="Of several GPUs: replicated, sharded or sharded-gradients.")
+    ] = None,
+    constants: Constants = None,
+    memory: Annotated[str | None, typer.Option(help=MEMORY_HELP)] = None,
+    why: Annotated[
+        bool | None,
+        typer.Option("--why/--no-why", help="Critical path, what-if table; with --out by default."),
+    ] = None,
+    out: Out = None,
+    json: Json = None,
+    training: Annotated[
+        bool, typer.Option("--training", help="Of a topology: backward pass and update too.")
+    ] = False,
+    window: Annotated[
+        str,
+        typer.Option(
+            metavar="layer=NAME|cycles=A:B|samples", help="Part of the run that the trace shows."
+        ),
+    ] = "",
+) -> None:
+    """Simulate training a model, and say what it costs and why."""
+    settings = Settings(
+        recipe=recipe,
+        pattern=pattern_setting(pattern),
+        steps=steps,
+        optimizer=optimizer,
+        skip=names(skip),
+        dense_stem=dense_stem,
+        dense_classifier=dense_classifier,
+    ).on(
+        hardware,
+        **given(
+            without=without,
+            memory=memory,
+            fusion=fusion,
+            dtype=dtype,
+            gpus=gpus,
+            strategy=strategy,
+            constants=constants,
+        ),
+    )
+    if out is not None:
+        check_folder(out)
+    if window:
+        check_window(window, out)
+    sample = shape(input)
+    if is_topology(model):
+        run = _of_topology(Path(model), batch, sample, settings, training=training)
+    elif training:
+        raise ValueError("--training is for topology files; models are always trained")
+    else:
+        run = _of_model(model, batch, sample, settings)
+    if why or (why is None and out is not None):
+        run = run.explained()
+    if json is not None:
+        write_json(run.result.to_json(), json)
+    if json != "-":
+        _show(run.result if why else _unexplained(run.result))
+    if out is not None:
+        run.report(out, window)
+        tell(f"run folder: {out}  (report: {out / 'report.html'})")
+
+
+def check_window(window: str, out: Path | None) -> None:
+    """Find what is wrong with the window before the model is traced."""
+    parse_window(window)
+    if out is None:
+        raise ValueError("--window is of the run folder's timeline; it needs --out DIR")
+
+
+def _of_topology(
+    path: Path,
+    batch: int | None,
+    sample: tuple[int, ...] | None,
+    settings: Settings,
+    *,
+    training: bool,
+) -> Run:
+    known = provenance(resolve(settings), this_command())
+    if sample is not None:
+        raise ValueError("--input is for zoo models; a topology holds its own sizes")
+    images = 1 if batch is None else batch
+    return simulate_topology(
+        read_topology(path), settings, images=images, training=training, provenance=known
+    )
+
+
+def _of_model(
+    model: str, batch: int | None, sample: tuple[int, ...] | None, settings: Settings
+) -> Run:
+    known = provenance(resolve(settings), this_command())
+    subject = find_subject(model, batch, sample)
+    if settings.recipe == "from-weights":
+        built = subject.build()
+        if not isinstance(built, tuple):
+            raise ValueError(f"{model} must return (model, example_inputs[, loss_fn])")
+        return simulate_model(*built, settings=settings, name=subject.name, provenance=known)
+    workload = trace_workload(subject.build, optimizer=settings.optimizer, name=subject.name)
+    return simulate_workload(workload, settings, provenance=known)
+
+
+def _unexplained(result: RunResult) -> RunResult:
+    return dataclasses.replace(result, critical_path_cycles={}, what_if=())
+
+
+def _show(result: RunResult) -> None:
+    out = console()
+    for part in summary_table(result):
+        out.print(part)
