@@ -107,6 +107,7 @@ SIBLINGS = {
     "a100-pcie-40": "a100-pcie",
     "h100-sxm": "h100-pcie",
     "h100-pcie": "h100-sxm",
+    "h100-96-500w": "h100-sxm",
     "h200-sxm": "h100-sxm",
     "l4": "l40s",
     "l40s": "rtx4090",

@@ -24,14 +24,13 @@ ROW_SWEEPS = {
     "_softmax": 1,
     "_safe_softmax": 1,
     "_log_softmax": 1,
-    "native_layer_norm_backward": 2,
-    "native_group_norm_backward": 2,
-    "_fused_rms_norm_backward": 2,
     "_softmax_backward_data": 2,
     "_log_softmax_backward_data": 2,
 }
 """Second sweeps that a workload counts and a GPU makes on chip, where a row is one block's; in
-sweeps over the op's elements. Batch normalisation sweeps whole channels: its second is real."""
+sweeps over the op's elements. Batch normalisation sweeps whole channels: its second is real. So is
+that of norms' backward passes: the sums for weight and bias are a kernel of their own, which reads
+both inputs again (ATen/native/cuda/layer_norm_kernel.cu)."""
 
 _DROPOUT_PARTS = ("bernoulli", "bernoulli_")
 

@@ -18,7 +18,7 @@ from typing import cast
 import numpy as np
 
 from weft.sim.gpu.prediction.kernel import Array
-from weft.sim.gpu.prediction.machine import GpuMachine
+from weft.sim.gpu.prediction.machine import GpuMachine, load_gpu
 
 __all__ = [
     "POWER_SIBLINGS",
@@ -89,13 +89,32 @@ def _measured_sets() -> dict[str, PowerSet]:
     return found
 
 
+UNCAPPED = ("volta", "ampere")
+"""Generations whose boards hold their clock at full tensor load: an A100 at its 400 W ran a 16384
+cubed product at 302 of 312 TFLOP/s with the clock locked at 1410 MHz (NVIDIA/cutlass issue 408).
+The A100's tables come from runs of up to a second as well, so what heat costs is in its set."""
+
+
 def load_power(gpu: GpuMachine) -> PowerSet:
-    """The power constants of a GPU, its own or those of the nearest measured one."""
+    """The power constants of a GPU, its own or those of the nearest measured one.
+
+    A board of the same dies with another limit demands the same watts, another share.
+    """
     sets = _measured_sets()
     if gpu.name in sets:
         return sets[gpu.name]
     other = POWER_SIBLINGS.get(gpu.architecture, "h200-sxm")
-    return PowerSet(gpu.name, sets[other].constants, sets[other].provenance, other)
+    found = sets[other].constants
+    if gpu.architecture in UNCAPPED:
+        most = found.idle + found.active + found.tensor
+        share = LIMIT_SHARE / most
+    elif gpu.architecture == load_gpu(other).architecture:
+        full = gpu.sms * gpu.clock_hz / (load_gpu(other).sms * load_gpu(other).clock_hz)
+        share = load_gpu(other).power_limit_w / gpu.power_limit_w * full
+    else:
+        share = 1.0
+    scaled = PowerConstants(*(share * value for value in weights(found)))
+    return PowerSet(gpu.name, scaled, sets[other].provenance, other)
 
 
 def activity(

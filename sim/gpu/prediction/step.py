@@ -14,44 +14,33 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from weft.sim.gpu.prediction.attention import AttentionParts, attention_us, find_attention
+from weft.sim.gpu.prediction.attention_rates import DEFAULT_KERNELS
 from weft.sim.gpu.prediction.constants import ConstantSet, load_constants
 from weft.sim.gpu.prediction.conv import direct_us, implicit_sizes, why_dense
 from weft.sim.gpu.prediction.fusion import VectorCost, vector_costs
 from weft.sim.gpu.prediction.kernel import KernelKind, KernelTimes, Products, kernel_times
-from weft.sim.gpu.prediction.link import Cluster, traffic_s
+from weft.sim.gpu.prediction.link import Cluster
 from weft.sim.gpu.prediction.machine import GpuMachine, load_gpu
+from weft.sim.gpu.prediction.overlap import Exchange, exchange
 from weft.sim.gpu.prediction.power import PowerSet, activity, board_power, load_power
 from weft.sim.gpu.prediction.predict import ELEMENT_BYTES, kernel_kind
-from weft.sim.gpu.prediction.vector import Stream, mask_stream, stream_us, update_stream
+from weft.sim.gpu.prediction.recompute import recomputed_share
+from weft.sim.gpu.prediction.settings import GpuSettings
+from weft.sim.gpu.prediction.vector import (
+    ROW_KERNELS,
+    ROW_SHARE,
+    Stream,
+    mask_stream,
+    stream_us,
+    update_stream,
+)
 from weft.sim.workload import MaskWork, Product, Stage, UpdateOp, VectorOp, Workload
 
-__all__ = ["GpuItem", "GpuRun", "GpuSettings", "simulate_step"]
+__all__ = ["PARTS", "GpuItem", "GpuRun", "GpuSettings", "simulate_step"]
 
-
-@dataclass(frozen=True)
-class GpuSettings:
-    """How a step runs. ``fusion``: "eager" or "compile". ``dtype`` is that of the products, "auto"
-    bf16 where the GPU has it and else fp16.
-
-    ``sustained``: under the power cap, as training runs. ``master_weights``: weights are kept in
-    FP32 and cast once per step, as automatic mixed precision does. ``fused_optimizer``: one sweep
-    per parameter. ``host_us`` is the least time between two launches, 0 where the host runs
-    ahead. ``recompute``: activations are computed again in the backward pass. ``accumulate``
-    steps share one update, one making of masks and, where replicated, one sum of gradients.
-    """
-
-    fusion: str = "eager"
-    dtype: str = "auto"
-    sustained: bool = True
-    master_weights: bool = True
-    fused_optimizer: bool = False
-    host_us: float = 0.0
-    recompute: bool = False
-    accumulate: int = 1
-
-    def __post_init__(self) -> None:
-        if self.accumulate < 1:
-            raise ValueError(f"accumulate is {self.accumulate}; it must be at least 1")
+PARTS = ("products", "attention", "elementwise", "optimizer", "exposed_communication", "host")
+"""What the time of a step is made of. Launches wait inside the parts; "host" is what they add
+beyond."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +69,15 @@ class GpuItem:
     macs_dense: int
     macs_done: int
 
+    @property
+    def part(self) -> str:
+        """The part of the step's time that it belongs to."""
+        if self.ran == "attention":
+            return "attention"
+        if self.m is not None:
+            return "products"
+        return "optimizer" if self.stage == "optimizer" else "elementwise"
+
 
 @dataclass(frozen=True)
 class GpuRun:
@@ -87,7 +85,8 @@ class GpuRun:
 
     ``model_flop_utilization`` is two operations per dense multiply-accumulate of the workload
     (recomputed ones not counted) over time and datasheet peak. ``communication_s`` is all traffic,
-    ``exposed_s`` the part of ``time_s`` that waits for it.
+    ``exposed_s`` the part of ``time_s`` that waits for it; ``parts_s`` are the seconds of each of
+    ``PARTS``, recomputed items where they belong; their sum is ``time_s``.
     """
 
     gpu: str
@@ -105,6 +104,7 @@ class GpuRun:
     communication_s: float = 0.0
     exposed_s: float = 0.0
     notes: tuple[str, ...] = ()
+    parts_s: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @property
     def samples_per_s(self) -> float:
@@ -146,6 +146,11 @@ class _Context:
     @property
     def peak_flop_s(self) -> float:
         return self.gpu.peak_flop_s(self.settings.dtype)
+
+    @property
+    def attention_kernel(self) -> str:
+        chosen = self.settings.attention
+        return DEFAULT_KERNELS[self.gpu.architecture] if chosen == "auto" else chosen
 
     def note(self, text: str) -> None:
         if text and text not in self.notes:
@@ -191,7 +196,11 @@ def simulate_step(
     context = _context(machine, chosen, constants or {}, workload)
     if cluster is not None and strategy != "replicated":
         context.update_gpus = cluster.gpus
-    attention = find_attention(workload)
+    attention = AttentionParts()
+    if context.attention_kernel != "math":
+        attention = find_attention(workload)
+    if attention.products:
+        context.note(f"attention by {context.attention_kernel}")
     costs = vector_costs(workload, chosen.fusion, attention.inside)
     products = _products(workload, attention, context)
     items = [
@@ -236,8 +245,7 @@ def _products(
         if not isinstance(item, Product):
             continue
         if position in attention.products:
-            recomputed = position in attention.recomputes
-            found[position] = _attention(position, item, recomputed, context)
+            found[position] = _attention(position, item, attention, context)
             continue
         reason = why_dense(item, context.gpu)
         context.note(reason)
@@ -258,13 +266,15 @@ def _kernels(
         context.gpu, context.settings.dtype, sparse=sparse, weight_copies=float("inf")
     )
     products = [item for at in positions if isinstance(item := workload.items[at], Product)]
-    sizes = np.array([_sizes(product, sparse) for product in products], dtype=np.float64).T
+    every = np.array([_sizes(product, sparse) for product in products], dtype=np.float64)
+    distinct, which = np.unique(every, axis=0, return_inverse=True)
+    sizes, which = distinct.T, which.ravel()
     stored = (sizes[4], sizes[5], sizes[6])
     table = Products(sizes[0], sizes[1], sizes[2], sizes[3], stored)
     times = kernel_times(table, kind, context.gpu, values.constants)
     return {
-        at: _product_item(at, products[row], times, row, kind, sparse, context)
-        for row, at in enumerate(positions)
+        at: _product_item(at, product, times, int(row), kind, sparse, context)
+        for at, product, row in zip(positions, products, which, strict=True)
     }
 
 
@@ -298,13 +308,13 @@ def _product_item(
 
 
 def _attention(
-    position: int, product: Product, recomputed: bool, context: _Context
-) -> GpuItem:  # fmt: skip
-    time_us, moved = attention_us(
+    position: int, product: Product, attention: AttentionParts, context: _Context
+) -> GpuItem:
+    time_us, moved, flop = attention_us(
         product, context.gpu, context.dense.constants, context.attention_flop_s,
-        element_bytes=context.vector_bytes, recomputed=recomputed,
+        element_bytes=context.vector_bytes, recomputed=position in attention.recomputes,
+        kernel=context.attention_kernel, causal=position in attention.causal,
     )  # fmt: skip
-    flop = 2.0 * product.macs_dense
     time_us, energy = context.drawn(time_us, flop, moved, context.peak_flop_s, context.gpu.sms)
     return GpuItem(
         position, product.name, product.stage.value, product.op, product.m, product.k, product.n,
@@ -324,7 +334,8 @@ def _other(
         width = item.element_bytes * context.vector_bytes / 2.0
         moved = width * (cost.reads + cost.writes)
         lanes = float(item.elements * item.passes) if moved else 0.0
-        stream = Stream(moved, lanes, cost.launches)
+        slow = item.op in ROW_KERNELS and context.settings.fusion == "eager"
+        stream = Stream(moved, lanes, cost.launches, ROW_SHARE if slow else 1.0)
         return _stream(position, item.name, "vector", item.op, stream, cost.why, context)
     shared = float(context.settings.accumulate)
     if isinstance(item, MaskWork):
@@ -383,66 +394,56 @@ def _run(
     workload: Workload, items: Sequence[GpuItem], context: _Context, cluster: Cluster | None,
     strategy: str,
 ) -> GpuRun:  # fmt: skip
-    again = 0.0
-    if context.settings.recompute:
-        again = sum(item.time_us for item in items if _is_forward(workload, item)) * 1e-6
-        context.note("activations computed again in the backward pass: one more forward pass")
-    kernels = sum(item.kernels for item in items)
-    busy = sum(item.time_us for item in items) * 1e-6 + again
-    compute = max(busy, kernels * context.settings.host_us * 1e-6)
-    if context.settings.host_us and compute > busy:
-        context.note(f"launches bound the step: {kernels:.0f} of {context.settings.host_us} us")
-    communication, exposed = _communication(workload, items, again, context, cluster, strategy)
-    time_s = compute + exposed
-    macs = workload.macs_dense
-    gpus = cluster.gpus if cluster else 1
+    """The items, once more where the backward pass computes again, host and communication."""
+    settings = context.settings
+    share = recomputed_share(workload, settings.checkpoint, {i.position: i.part for i in items})
+    parts = dict.fromkeys(PARTS, 0.0)
+    again_s = {item.position: item.time_us * 1e-6 * share.get(item.position, 0.0) for item in items}
+    for item in items:
+        parts[item.part] += item.time_us * 1e-6 + again_s[item.position]
+    again, busy = sum(again_s.values()), sum(parts.values())
+    if again:
+        context.note(f"checkpoint {settings.checkpoint}: {again:.3g} s computed again")
+    kernels = sum(item.kernels * (1 + share.get(item.position, 0.0)) for item in items)
+    parts["host"] = max(0.0, kernels * settings.host_us * 1e-6 - busy)
+    if parts["host"]:
+        context.note(f"launches bound the step: {kernels:.0f} of {settings.host_us} us")
+    traffic = _communication(workload, items, again, context, cluster, strategy)
+    parts["exposed_communication"] = traffic.exposed_s
+    time_s = sum(parts.values())
+    macs, gpus = workload.macs_dense, cluster.gpus if cluster else 1
     context.note("optimizer after the backward pass, overlapping with nothing")
-    idle = context.power.constants.idle * context.gpu.power_limit_w
-    spare = time_s - busy
+    energy_j = sum(item.energy_j for item in items) * (busy / max(busy - again, 1e-12))
+    energy_j += (time_s - busy) * context.power.constants.idle * context.gpu.power_limit_w
     return GpuRun(
-        context.gpu.name, workload.model, workload.batch, gpus, context.settings, tuple(items),
-        time_s, sum(item.energy_j for item in items) * (busy / max(busy - again, 1e-12))
-        + spare * idle,
-        sum(item.memory_bytes for item in items), macs, sum(item.macs_done for item in items),
-        2.0 * macs / max(time_s, 1e-12) / context.peak_flop_s, communication, exposed,
-        tuple(context.notes),
+        context.gpu.name, workload.model, workload.batch, gpus, settings, tuple(items), time_s,
+        energy_j, sum(item.memory_bytes for item in items), macs,
+        sum(item.macs_done for item in items),
+        2.0 * macs / max(time_s, 1e-12) / context.peak_flop_s, traffic.total_s, traffic.exposed_s,
+        tuple(context.notes), parts,
     )  # fmt: skip
-
-
-def _is_forward(workload: Workload, item: GpuItem) -> bool:
-    if item.position >= len(workload.items):
-        return False
-    source = workload.items[item.position]
-    return isinstance(source, Product | VectorOp) and source.stage is Stage.FF
 
 
 def _communication(
     workload: Workload, items: Sequence[GpuItem], again: float, context: _Context,
     cluster: Cluster | None, strategy: str,
-) -> tuple[float, float]:  # fmt: skip
-    """Seconds of communication, and the part that computing does not hide."""
+) -> Exchange:  # fmt: skip
+    """What parameters and gradients cost beside the passes that hide them."""
     if cluster is None or cluster.gpus == 1:
-        return 0.0, 0.0
-    pieces = max(1, len({p.right.parameter for p in workload.products if p.right.parameter}) // 4)
-    traffic = traffic_s(
-        strategy, workload.parameters, cluster, parameter_bytes=context.element_bytes,
-        gradient_bytes=context.element_bytes, pieces=pieces,
+        return Exchange(0.0, 0.0)
+    settings = context.settings
+    passes = {True: 0.0, False: again}
+    for item in items:
+        source = workload.items[item.position] if item.position < len(workload.items) else None
+        if isinstance(source, Product | VectorOp):
+            passes[source.stage is Stage.FF] += item.time_us * 1e-6
+    beside = 4.0 if settings.master_weights else context.element_bytes
+    found = exchange(
+        workload, cluster, strategy, forward_s=passes[True], backward_s=passes[False],
+        parameter_bytes=context.element_bytes,
+        gradient_bytes=settings.gradient_bytes or beside, accumulate=settings.accumulate,
+        gpu=context.gpu,
     )  # fmt: skip
-    forward = sum(item.time_us for item in items if _is_forward(workload, item)) * 1e-6
-    backward = again + sum(
-        item.time_us
-        for item in items
-        if item.position < len(workload.items)
-        and isinstance(source := workload.items[item.position], Product | VectorOp)
-        and source.stage is not Stage.FF
-    ) * 1e-6  # fmt: skip
-    traffic = replace(traffic, all_reduce=traffic.all_reduce / context.settings.accumulate)
-    late = traffic.backward_gather + traffic.reduce + traffic.all_reduce
-    total = traffic.forward_gather + late
-    ends = (traffic.forward_gather + traffic.reduce + traffic.all_reduce) / pieces
-    hidden = min(traffic.forward_gather, forward) + min(late, backward)
-    context.note(
-        f"{strategy} over {cluster.gpus} GPUs in {pieces} pieces, {cluster.algorithm} collectives, "
-        "overlapped with their pass but for the first and last piece"
-    )
-    return total, min(total, max(total - hidden, ends))
+    for note in found.notes:
+        context.note(note)
+    return found

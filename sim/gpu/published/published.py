@@ -54,18 +54,23 @@ _MPT = {
 """Layers, width, heads of the MPT models (mosaicml/llm-foundry scripts/train/yamls/pretrain)."""
 
 _BERT_LARGE = TransformerShape(
-    "bert-large", 24, 1024, 16, 4096, 30522, dropout=True, scored_share=0.15
+    "bert-large", 24, 1024, 16, 4096, 30522, dropout=True, scored_share=0.15, split_scores=True
 )
-_TRANSFORMER_BIG = TransformerShape("transformer-big", 15, 1024, 16, 4096, 33708, dropout=True)
+_TRANSFORMER_BIG = TransformerShape("transformer-big", 15, 1024, 16, 4096, 33708, dropout=True,
+                                    split_scores=True)  # fmt: skip
 """Six encoder and six decoder layers; cross-attention's four matrices count as three layers'."""
 _LLAMA_8B = TransformerShape(
-    "llama-3.1-8b", 32, 4096, 32, 14336, 128256, gated=True, kv_width=1024
+    "llama-3.1-8b", 32, 4096, 32, 14336, 128256, gated=True, kv_width=1024,
+    causal=True, bias=False, rms=True, rotary=True,
 )  # fmt: skip
 
 
 def _mpt(name: str) -> TransformerShape:
     layers, width, heads = _MPT[name]
-    return TransformerShape(f"mpt-{name}", layers, width, heads, 4 * width, 50368)
+    return TransformerShape(
+        f"mpt-{name}", layers, width, heads, 4 * width, 50368, causal=True, fused_loss=True,
+        metrics=2,
+    )  # fmt: skip
 
 
 def _single(
@@ -125,11 +130,12 @@ def _throughput(row: dict[str, str]) -> Check | None:
 
 def _llama(row: dict[str, str], gpu: str, what: str) -> Check:
     """FSDP over all GPUs; one sequence each where the row names no batch."""
+    gpu = "h100-96-500w" if gpu == "h100-sxm" else gpu  # what torchtitan's H100s are
     batch, length, gpus = int(row["batch_per_gpu"] or 1), int(row["seq_len"]), int(row["gpus"])
     dtype = "fp8" if "float8" in row["model"] else "bf16"
     settings = GpuSettings(
-        fusion="compile" if "compile" in row["model"] else "eager", dtype=dtype, recompute=True,
-        fused_optimizer=True,
+        fusion="compile" if "compile" in row["model"] else "eager", dtype=dtype,
+        checkpoint="selective-op",
     )  # fmt: skip
     workload = transformer(_LLAMA_8B, batch, length)
     cluster = Cluster.of(load_gpu(gpu), gpus)
@@ -157,8 +163,9 @@ def cluster_checks(folder: Path) -> list[Check]:
         gpus, length = int(row["# GPUs"]), int(row["SeqLen (T)"])
         workload = transformer(_mpt(name), int(row["MicroBatchSize"]), length)
         settings = GpuSettings(
-            recompute=row["Activation Checkpointing"] == "True",
-            accumulate=int(row["GradAccum"]), fused_optimizer=True,
+            checkpoint="full" if row["Activation Checkpointing"] == "True" else "none",
+            accumulate=int(row["GradAccum"]), attention="triton1",
+            gradient_bytes=2.0 if row["MP Mode"] == "PURE" else 4.0,
         )  # fmt: skip
         run = simulate_step(
             workload, gpu, settings=settings, cluster=Cluster.of(load_gpu(gpu), gpus),

@@ -30,7 +30,12 @@ class TransformerShape:
     """A stack of equal blocks. ``gated``: three feed-forward matrices (SwiGLU) instead of two.
 
     ``vocabulary`` 0: no language head. ``kv_width`` of grouped-query attention, 0: as wide as the
-    model. ``dropout``: after both halves of a block.
+    model. ``dropout``: after both halves of a block. ``rms``: root-mean-square norms, which PyTorch
+    runs as single ops in FP32 unless compiled. ``rotary`` positions, in FP32 likewise.
+    ``fused_loss``: one kernel each way over 16-bit logits. ``metrics``: cross entropies that a
+    trainer computes from the same logits for its log, in FP32 and without gradients.
+    ``split_scores``: attention's scores go through memory, softmax and dropout in FP32 as automatic
+    mixed precision has it.
     """
 
     name: str
@@ -44,6 +49,13 @@ class TransformerShape:
     dropout: bool = False
     scored_share: float = 1.0
     optimizer: str = "adamw"
+    causal: bool = False
+    bias: bool = True
+    rms: bool = False
+    rotary: bool = False
+    fused_loss: bool = False
+    split_scores: bool = False
+    metrics: int = 0
 
     @property
     def parameters(self) -> int:
@@ -82,13 +94,17 @@ class _Builder:
             )
         )
 
-    def linear(self, name: str, stage: Stage, m: int, k: int, n: int) -> None:
-        """A layer's product: forward, or both backward ones."""
+    def linear(
+        self, name: str, stage: Stage, m: int, k: int, n: int, *, bias: bool = False
+    ) -> None:
+        """A layer's product: forward, or both backward ones and the bias' sum."""
         if stage is Stage.FF:
             self._product(name, Stage.FF, m, k, n)
             return
         self._product(name, Stage.BP, m, n, k)
         self._product(name, Stage.WU, k, m, n)
+        if bias:
+            self.vector("sum", Stage.BP, m * n, 1, 0, elementwise=False)
 
     def _product(self, name: str, stage: Stage, m: int, k: int, n: int) -> None:
         roles = {
@@ -104,20 +120,23 @@ class _Builder:
             Product(name, stage, "mm", m, k, n, 1, left, right, output, self._after())
         )
 
-    def attention(self, stage: Stage, rows: int, depth: int, heads: int) -> None:
+    def attention(
+        self, stage: Stage, rows: int, depth: int, heads: int, *, causal: bool = False
+    ) -> None:
         """Fused attention of ``heads`` heads in all samples: two products, or five backward."""
         score = Operand(Role.ACTIVATION, heads * rows * rows)
         ends = Operand(Role.ACTIVATION, heads * rows * depth)
         tall, square = (rows, depth, rows), (rows, rows, depth)
         shapes = [tall, square] if stage is Stage.FF else [tall, square, tall, square, square]
         op = "attention" if stage is Stage.FF else "attention_backward"
+        kind = f"{op}:causal" if causal else op
         for m, k, n in shapes:
             left, output = (ends, score) if (m, k, n) == tall else (score, ends)
             self.items.append(
                 Product(
                     f"{op}:qk" if k == depth else f"{op}:pv",
                     stage,
-                    op,
+                    kind,
                     m,
                     k,
                     n,
@@ -129,20 +148,44 @@ class _Builder:
                 )
             )
 
-    def split_attention(self, stage: Stage, rows: int, depth: int, heads: int) -> None:
-        """Attention whose scores go through memory, with relative positions added to them."""
+    def split_attention(
+        self, stage: Stage, rows: int, depth: int, heads: int, *, dropout: bool = False,
+        width: int = 2,
+    ) -> None:  # fmt: skip
+        """Attention whose scores go through memory, with positions or a mask added to them.
+
+        ``width`` 4: softmax and dropout in FP32, scaled, and cast up and down around it.
+        """
         score, ends = heads * rows * rows, heads * rows * depth
         tall, square = (rows, depth, rows), (rows, rows, depth)
+        wide = width > 2
         if stage is Stage.FF:
             self._batched(stage, *tall, heads, (ends, ends, score))
+            if wide:
+                self.vector("div", stage, score, 1)
             self.vector("add", stage, score, 1)
-            self.vector("_softmax", stage, score, 2, passes=6, elementwise=False)
+            if wide:
+                self.vector("_to_copy", stage, score, 0.5, width=4)
+            self.vector("_softmax", stage, score, 2, passes=6, elementwise=False, width=width)
+            if dropout:
+                self.vector("native_dropout", stage, score, 1, 1.25, passes=2, width=width)
+            if wide:
+                self.vector("_to_copy", stage, score, 2)
             self._batched(stage, *square, heads, (score, ends, ends))
             return
         self._batched(stage, *square, heads, (score, ends, ends))
         self._batched(stage, *tall, heads, (ends, ends, score))
-        self.vector("_softmax_backward_data", stage, score, 4, passes=3, elementwise=False)
-        self.vector("sum", stage, score, 2, 0, elementwise=False)
+        if wide:
+            self.vector("_to_copy", stage, score, 0.5, width=4)
+        if dropout:
+            self.vector("native_dropout_backward", stage, score, 1.25, width=width)
+        self.vector("_softmax_backward_data", stage, score, 4, passes=3, elementwise=False,
+                    width=width)  # fmt: skip
+        if wide:
+            self.vector("_to_copy", stage, score, 2)
+            self.vector("div", stage, score, 1)
+        else:
+            self.vector("sum", stage, score, 2, 0, elementwise=False)
         for _ in range(2):
             self._batched(stage, *square, heads, (score, ends, ends))
 
@@ -170,18 +213,78 @@ def _halves(shape: TransformerShape) -> list[tuple[str, int, int]]:
     ]
 
 
+def _norm(b: _Builder, shape: TransformerShape, stage: Stage, elements: int) -> None:
+    """A norm forward; that of root mean squares as its single ops: up, square, mean, scale, down,
+    weight."""
+    if not shape.rms:
+        b.vector("native_layer_norm", stage, elements, 2, passes=3, elementwise=False)
+        return
+    b.vector("_to_copy", stage, elements, 0.5, width=4)
+    b.vector("pow", stage, elements, 1, width=4)
+    b.vector("mean", stage, elements, 1, 0, elementwise=False, width=4)
+    b.vector("mul", stage, elements, 1, width=4)
+    b.vector("_to_copy", stage, elements, 2)
+    b.vector("mul", stage, elements, 1)
+
+
+def _norm_backward(b: _Builder, shape: TransformerShape, elements: int) -> None:
+    """Its gradients; as single ops each forward one has its own."""
+    stage = Stage.BP
+    if not shape.rms:
+        b.vector("native_layer_norm_backward", stage, elements, 4, passes=6, elementwise=False)
+        return
+    b.vector("mul", stage, elements, 1)
+    b.vector("mul", stage, elements, 2)
+    b.vector("sum", stage, elements, 1, 0, elementwise=False)
+    b.vector("_to_copy", stage, elements, 0.5, width=4)
+    b.vector("mul", stage, elements, 1, width=4)
+    b.vector("mul", stage, elements, 2, width=4)
+    b.vector("sum", stage, elements, 1, 0, elementwise=False, width=4)
+    b.vector("pow_backward", stage, elements, 1, width=4)
+    b.vector("add", stage, elements, 2, width=4)
+    b.vector("_to_copy", stage, elements, 2)
+
+
+def _rotate(b: _Builder, shape: TransformerShape, stage: Stage, tokens: int) -> None:
+    """Rotary positions of queries and keys: up, turn, down."""
+    if shape.rotary:
+        elements = tokens * (shape.width + (shape.kv_width or shape.width))
+        b.vector("_to_copy", stage, elements, 0.5, width=4)
+        b.vector("mul", stage, elements, 1, width=4)
+        b.vector("_to_copy", stage, elements, 2)
+
+
+def _attention(
+    b: _Builder, shape: TransformerShape, stage: Stage, samples: int, length: int
+) -> None:
+    depth, heads = shape.width // shape.heads, samples * shape.heads
+    tokens = samples * length
+    qkv = tokens * (shape.width + 2 * (shape.kv_width or shape.width))
+    if stage is Stage.FF:
+        _rotate(b, shape, stage, tokens)
+    if shape.split_scores:
+        b.split_attention(stage, length, depth, heads, dropout=shape.dropout, width=4)
+    else:
+        b.attention(stage, length, depth, heads, causal=shape.causal)
+    if stage is Stage.BP:
+        _rotate(b, shape, stage, tokens)
+        b.vector("cat", stage, qkv, 1, elementwise=False)
+
+
 def _forward(b: _Builder, shape: TransformerShape, samples: int, length: int) -> None:
     tokens, stage = samples * length, Stage.FF
     around, between = tokens * shape.width, tokens * shape.hidden
     qkv, out, up, down = _halves(shape)
     for first, second in ((qkv, out), (up, down)):
-        b.vector("native_layer_norm", stage, around, 2, passes=3, elementwise=False)
+        _norm(b, shape, stage, around)
         b.linear(first[0], stage, tokens, *first[1:])
         if first is qkv:
-            b.attention(stage, length, shape.width // shape.heads, samples * shape.heads)
+            _attention(b, shape, stage, samples, length)
+        elif shape.gated:
+            b.vector("silu", stage, between, 1, passes=4)
+            b.vector("mul", stage, between, 2)
         else:
-            b.vector("silu_mul" if shape.gated else "gelu", stage, between, 2 if shape.gated else 1,
-                     passes=4)  # fmt: skip
+            b.vector("gelu", stage, between, 1, passes=4)
         b.linear(second[0], stage, tokens, *second[1:])
         if shape.dropout:
             b.vector("native_dropout", stage, around, 1, 1.5, passes=2)
@@ -195,15 +298,35 @@ def _backward(b: _Builder, shape: TransformerShape, samples: int, length: int) -
     for first, second in ((up, down), (qkv, out)):
         if shape.dropout:
             b.vector("native_dropout_backward", stage, around, 1.5)
-        b.linear(second[0], stage, tokens, *second[1:])
+        b.linear(second[0], stage, tokens, *second[1:], bias=shape.bias)
         if first is qkv:
-            b.attention(stage, length, shape.width // shape.heads, samples * shape.heads)
+            _attention(b, shape, stage, samples, length)
+        elif shape.gated:
+            b.vector("mul", stage, between, 2)
+            b.vector("mul", stage, between, 2)
+            b.vector("silu_backward", stage, between, 2, passes=8)
         else:
-            sides = 2 if shape.gated else 1
-            b.vector("gelu_backward", stage, between, 1 + sides, sides, passes=8)
-        b.linear(first[0], stage, tokens, *first[1:])
-        b.vector("native_layer_norm_backward", stage, around, 4, passes=6, elementwise=False)
+            b.vector("gelu_backward", stage, between, 2, passes=8)
+        b.linear(first[0], stage, tokens, *first[1:], bias=shape.bias)
+        _norm_backward(b, shape, around)
         b.vector("add", stage, around, 2)
+
+
+def _loss(b: _Builder, shape: TransformerShape, logits: int) -> None:
+    """Cross entropy, forward and backward: fused, or cast, softmax, and their gradients in FP32."""
+    for _ in range(shape.metrics):
+        b.vector("_to_copy", Stage.FF, logits, 0.5, width=4)
+        b.vector("_log_softmax", Stage.FF, logits, 3, passes=5, elementwise=False, width=4)
+    if shape.fused_loss:
+        b.vector("cross_entropy", Stage.FF, logits, 1, 0, passes=5, elementwise=False)
+        b.vector("cross_entropy_backward", Stage.BP, logits, 1, passes=4, elementwise=False)
+        return
+    b.vector("_to_copy", Stage.FF, logits, 0.5, width=4)
+    b.vector("_log_softmax", Stage.FF, logits, 3, passes=5, elementwise=False, width=4)
+    b.vector("nll_loss_backward", Stage.BP, logits, 0, width=4)
+    b.vector("_log_softmax_backward_data", Stage.BP, logits, 4, passes=4, elementwise=False,
+             width=4)  # fmt: skip
+    b.vector("_to_copy", Stage.BP, logits, 2)
 
 
 def transformer(shape: TransformerShape, samples: int, length: int) -> Workload:
@@ -217,9 +340,7 @@ def transformer(shape: TransformerShape, samples: int, length: int) -> Workload:
         _forward(b, shape, samples, length)
     if logits:
         b.linear("head", Stage.FF, scored, shape.width, shape.vocabulary)
-        b.vector("_log_softmax", Stage.FF, logits, 2, passes=5, elementwise=False, width=4)
-        b.vector("_log_softmax_backward_data", Stage.BP, logits, 4, passes=4, elementwise=False,
-                 width=4)  # fmt: skip
+        _loss(b, shape, logits)
         b.linear("head", Stage.BP, scored, shape.width, shape.vocabulary)
     for _ in range(shape.layers):
         _backward(b, shape, samples, length)

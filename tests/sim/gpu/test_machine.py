@@ -12,8 +12,8 @@ from weft.sim.gpu.prediction.machine import gpu_names, gpu_sources, load_gpu, pa
 
 PEAK_TFLOPS = {
     "v100-sxm": 125, "a100-sxm": 312, "a100-sxm-40": 312, "a100-pcie": 312, "a100-pcie-40": 312,
-    "h100-sxm": 989, "h100-pcie": 756, "h200-sxm": 989, "b200-sxm": 2250, "l40s": 362, "l4": 121,
-    "rtx3090": 71, "rtx4090": 165, "rtx5080": 112.6,
+    "h100-sxm": 989, "h100-96-500w": 989, "h100-pcie": 756, "h200-sxm": 989,
+    "b200-sxm": 2250, "l40s": 362, "l4": 121, "rtx3090": 71, "rtx4090": 165, "rtx5080": 112.6,
 }  # fmt: skip
 
 
