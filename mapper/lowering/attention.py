@@ -38,14 +38,14 @@ def _forward(lowering: Lowering, op: Op) -> None:
     first = chain.product(
         name, (sizes.rows, sizes.depth, sizes.columns), left, right, scores, waits
     )
-    softmax = chain.vector(name, "softmax", sizes, _SOFTMAX, (first,))
+    softmax = chain.vector(name, "softmax", sizes, _SOFTMAX, first)
     chain.product(
         name.replace(":qk", ":pv"),
         (sizes.rows, sizes.columns, sizes.width),
         scores,
         last,
         Operand(Role.ACTIVATION, output.elements, output.index),
-        (softmax, *lowering.waits_for((value.index,))),
+        (*softmax, *lowering.waits_for((value.index,))),
         op.outputs,
     )
 
@@ -72,15 +72,17 @@ def _backward(lowering: Lowering, op: Op) -> None:
     incoming = lowering.waits_for((gradient.index, value.index))
 
     again = chain.product(f"{place}:qk", (rows, depth, columns), q, k, scores, saved)
-    softmax = chain.vector(f"{place}:qk", "softmax", sizes, _SOFTMAX, (again,))
-    after = (softmax, *lowering.waits_for((gradient.index,)))
+    softmax = chain.vector(f"{place}:qk", "softmax", sizes, _SOFTMAX, again)
+    after = (*softmax, *lowering.waits_for((gradient.index,)))
     chain.product(f"{place}:pv_dv", (columns, rows, width), scores, dy, dv, after)
     dp = chain.product(f"{place}:pv_dp", (rows, width, columns), dy, v, ds, incoming)
-    back = chain.vector(f"{place}:qk", "softmax_backward", sizes, _SOFTMAX_BACKWARD, (dp, softmax))
-    chain.product(f"{place}:qk_dq", (rows, columns, depth), ds, k, dq, (back,))
-    chain.product(f"{place}:qk_dk", (columns, rows, depth), ds, q, dk, (back,))
+    back = chain.vector(
+        f"{place}:qk", "softmax_backward", sizes, _SOFTMAX_BACKWARD, (*dp, *softmax)
+    )
+    chain.product(f"{place}:qk_dq", (rows, columns, depth), ds, k, dq, back)
+    chain.product(f"{place}:qk_dk", (columns, rows, depth), ds, q, dk, back)
     for extra in extras:
-        chain.vector(f"{place}:bias", "bias_gradient", sizes, Sweep(1), (back,), extra)
+        chain.vector(f"{place}:bias", "bias_gradient", sizes, Sweep(1), back, extra)
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class _Chain:
         output: Operand,
         inputs: tuple[int, ...],
         makes: tuple[int, ...] = (),
-    ) -> int:
+    ) -> tuple[int, ...]:
         m, k, n = sizes
         item = Product(
             name=name,
@@ -136,7 +138,8 @@ class _Chain:
             output=output,
             inputs=inputs,
         )
-        return self.lowering.emit(item, makes or ((output.tensor,) if output.tensor >= 0 else ()))
+        made = makes or ((output.tensor,) if output.tensor >= 0 else ())
+        return self.lowering.emit(item, made).positions
 
     def vector(
         self,
@@ -146,7 +149,7 @@ class _Chain:
         sweep: Sweep,
         inputs: tuple[int, ...],
         output: Operand | None = None,
-    ) -> int:
+    ) -> tuple[int, ...]:
         """An op on scores that stay on chip, and what it writes, if it does."""
         item = VectorOp(
             name=name,
@@ -160,4 +163,5 @@ class _Chain:
             rows=sizes.heads * sizes.rows if sweep.programs else 0,
             programs=sweep.programs,
         )
-        return self.lowering.emit(item, () if output is None else (output.tensor,))
+        made = () if output is None else (output.tensor,)
+        return self.lowering.emit(item, made).positions

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from weft.mapper.lowering.analysis import Analysis
 from weft.mapper.tracing.graph import Op, Reference, Tensor, TrainingGraph
@@ -22,7 +22,7 @@ from weft.sim.workload import (
     VectorOp,
 )
 
-__all__ = ["ForwardProduct", "Item", "Lowering", "owner_and_leaf"]
+__all__ = ["ForwardProduct", "Item", "Lowering", "Made", "owner_and_leaf"]
 
 Item = Product | VectorOp | UpdateOp | MaskWork
 
@@ -54,6 +54,17 @@ class ForwardProduct:
     @property
     def has_weight(self) -> bool:
         return self.right.role is Role.WEIGHT
+
+
+class Made(NamedTuple):
+    """What came of an item: its name, and the positions that who needs its result waits for."""
+
+    name: str
+    positions: tuple[int, ...]
+
+
+def _extent(item: Item) -> int:
+    return item.macs_dense if isinstance(item, Product) else item.elements
 
 
 class Lowering:
@@ -105,13 +116,18 @@ class Lowering:
 
     # Items
 
-    def emit(self, item: Item, outputs: Iterable[int]) -> int:
-        """Append an item that makes the tensors ``outputs``; its position."""
-        position = len(self.items)
-        self.items.append(item)
+    def emit(self, item: Item, outputs: Iterable[int]) -> Made:
+        """Append an item that makes the tensors ``outputs``.
+
+        What has an extent of zero is dropped: who waits for it waits for what it waits for.
+        """
+        positions = item.inputs
+        if _extent(item):
+            positions = (len(self.items),)
+            self.items.append(item)
         for output in outputs:
-            self._producers[output] = (position,)
-        return position
+            self._producers[output] = positions
+        return Made(item.name, positions)
 
     def waits_for(self, tensors: Iterable[int]) -> tuple[int, ...]:
         """Positions of the items that make the tensors, in the order of the tensors."""
@@ -136,13 +152,12 @@ class Lowering:
             for (name, op, stage, elements), count in self._uncosted.items()
         )
 
-    def add_bias(self, op: Op, product: int, bias: Tensor) -> None:
+    def add_bias(self, op: Op, product: Made, bias: Tensor) -> None:
         """The addition that an op does to the product it makes."""
-        item = self.items[product]
         output = self.outputs(op)[0]
         self.emit(
             VectorOp(
-                name=item.name,
+                name=product.name,
                 stage=op.stage,
                 op="bias",
                 elements=output.elements,
@@ -150,7 +165,7 @@ class Lowering:
                 writes=output.elements,
                 elementwise=True,
                 programs=("add",),
-                inputs=(product, *self.waits_for((bias.index,))),
+                inputs=tuple(dict.fromkeys((*product.positions, *self.waits_for((bias.index,))))),
             ),
             op.outputs,
         )
@@ -193,7 +208,7 @@ class Lowering:
         suffix: str = "",
         convolution: Convolution | None = None,
         kind: str = "",
-    ) -> int:
+    ) -> Made:
         """Emit Y[m,n] = left[m,k] right[k,n], batch times; sizes are (m, k, n, batch).
 
         A weight on the left is brought to the right by transposing the whole product.

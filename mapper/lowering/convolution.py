@@ -40,7 +40,7 @@ def _forward(lowering: Lowering, op: Op) -> None:
         sizes = (g.positions, c.in_channels, c.out_channels * g.kernel, g.groups)
     else:
         sizes = (g.positions, c.in_channels * g.kernel, c.out_channels, g.groups)
-    position = lowering.forward_product(
+    made = lowering.forward_product(
         op,
         sizes,
         source,
@@ -50,7 +50,7 @@ def _forward(lowering: Lowering, op: Op) -> None:
         kind="convolution",
     )
     if arguments[2] is not None:
-        lowering.add_bias(op, position, lowering.tensor(arguments[2]))
+        lowering.add_bias(op, made, lowering.tensor(arguments[2]))
 
 
 @lowers("convolution_backward")

@@ -28,7 +28,12 @@ def emit(
     constants: tuple[float, ...] = (),
     scan: Scan | None = None,
 ) -> None:
-    """Add the op to the workload; without ``programs`` it is unbuilt."""
+    """Add the op to the workload; without ``programs`` it is unbuilt.
+
+    Where the lanes have no place to go through, only a copy is left.
+    """
+    if scan is not None and not scan.elements:
+        passes, rows, programs, constants, scan = 1, 0, ("copy",), (), None
     stage = op.stage
     if stage is Stage.BP and lowering.makes_only_parameter_gradients(op):
         stage = Stage.WU

@@ -44,7 +44,9 @@ def lower(graph: TrainingGraph) -> Workload:
 def _lower(lowering: Lowering, op: Op) -> None:
     name = op.name
     in_place = name.rstrip("_") if name.endswith("_") else name
-    if rule := REGISTRY.get(name) or REGISTRY.get(in_place):
+    if _makes_nothing(lowering, op):
+        lowering.follow(op)
+    elif rule := REGISTRY.get(name) or REGISTRY.get(in_place):
         rule(lowering, op)
     elif op.view or name in FREE:
         lowering.follow(op)
@@ -52,6 +54,12 @@ def _lower(lowering: Lowering, op: Op) -> None:
         lower_pointwise(lowering, op, POINTWISE.get(in_place, 1))
     else:
         lowering.leave_uncosted(op)
+
+
+def _makes_nothing(lowering: Lowering, op: Op) -> bool:
+    """Whether all that the op writes has no elements: an empty cache, an empty selection."""
+    made = lowering.outputs(op)
+    return bool(made) and not any(tensor.elements for tensor in made)
 
 
 def _updates(lowering: Lowering) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from weft.mapper.lowering.context import ForwardProduct, Lowering
+from weft.mapper.lowering.context import ForwardProduct, Lowering, Made
 from weft.mapper.lowering.registry import lowers
 from weft.mapper.tracing.graph import Op, Tensor
 from weft.sim.workload import Operand, Product, Role, Stage
@@ -27,9 +27,9 @@ def _plain(lowering: Lowering, op: Op) -> None:
 @lowers("addmm", "addmm_", "baddbmm", "baddbmm_", "addbmm", "addbmm_")
 def _with_addend(lowering: Lowering, op: Op) -> None:
     addend, left, right = (lowering.tensor(argument) for argument in op.arguments[:3])
-    position = _product(lowering, op, left, right)
+    made = _product(lowering, op, left, right)
     if op.keywords.get("beta", 1) != 0:
-        lowering.add_bias(op, position, addend)
+        lowering.add_bias(op, made, addend)
 
 
 def _sizes(left: Tensor, right: Tensor) -> _Sizes:
@@ -42,7 +42,7 @@ def _sizes(left: Tensor, right: Tensor) -> _Sizes:
     return _Sizes(a[-2], a[-1], b[-1], a[0] if len(a) == len(b) == 3 else 1)
 
 
-def _product(lowering: Lowering, op: Op, left: Tensor, right: Tensor) -> int:
+def _product(lowering: Lowering, op: Op, left: Tensor, right: Tensor) -> Made:
     if op.stage is Stage.BP:
         return _backward(lowering, op, left, right)
     output = lowering.outputs(op)[0]
@@ -62,7 +62,7 @@ def _suffix(lowering: Lowering, left: Tensor, right: Tensor, output: Tensor) -> 
     return ":qk" if analysis.before_softmax[output.index] else ":matmul"
 
 
-def _backward(lowering: Lowering, op: Op, left: Tensor, right: Tensor) -> int:
+def _backward(lowering: Lowering, op: Op, left: Tensor, right: Tensor) -> Made:
     output = lowering.outputs(op)[0]
     sizes = _sizes(left, right)
     first, second = lowering.operand(left), lowering.operand(right)

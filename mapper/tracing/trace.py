@@ -130,6 +130,7 @@ def _subject(
     model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     if inputs is None:
         raise TraceError(f"{type(model).__name__} needs example inputs to be traced")
+    _check_batch(type(model).__name__, inputs)
     for parameter, value in model.named_parameters():
         if nn.parameter.is_lazy(value):
             raise TraceError(
@@ -137,6 +138,15 @@ def _subject(
                 "run the model once on real inputs before tracing it"
             )
     return _Subject(model, inputs, loss_fn, name or type(model).__name__)
+
+
+def _check_batch(name: str, inputs: Any) -> None:
+    if _batch(inputs) == 0:
+        empty = next(leaf for leaf in _tensors(inputs) if leaf.dim())
+        raise TraceError(
+            f"{name}: the first input is {tuple(empty.shape)}, a batch of no samples; "
+            "a step needs at least one"
+        )
 
 
 def _run(
@@ -247,8 +257,11 @@ def _parameters(recorder: Recorder, model: nn.Module) -> tuple[ParameterUse, ...
 
 
 def _batch(inputs: Any) -> int:
-    tensors = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, torch.Tensor)]
-    return next((int(tensor.shape[0]) for tensor in tensors if tensor.dim()), 1)
+    return next((int(tensor.shape[0]) for tensor in _tensors(inputs) if tensor.dim()), 1)
+
+
+def _tensors(inputs: Any) -> list[torch.Tensor]:
+    return [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, torch.Tensor)]
 
 
 def _to_fake(mode: FakeTensorMode) -> Callable[[torch.Tensor], torch.Tensor]:
