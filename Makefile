@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_OUT ?= runs/demo
 
-.PHONY: setup demo test coverage mutants browser-test test-deep cosim-deep bench bench-gpu bench-peers bench-scaling lint clean
+.PHONY: setup demo check test goldens news coverage mutants browser-test test-deep cosim-deep bench bench-gpu bench-peers bench-scaling lint clean
 
 setup: $(STAMP)
 
@@ -20,11 +20,26 @@ demo: $(STAMP)
 	$(BIN)/weft compare resnet18 --recipe dense --recipe bdwp --pattern 2:8 --batch 64 \
 	    --hardware sat-vcu1525 --out $(DEMO_OUT)
 
+# The inner loop: lint, types, rooms, and the tests that are quick; under a minute on two quiet cores.
+QUICK := tests/weft/test_rooms.py tests/weft/test_patterns.py tests/sim/test_machine_and_energy.py \
+    tests/sim/test_engine.py tests/mapper/test_lower.py tests/mapper/test_trace.py tests/models/test_recipes.py
+check: $(STAMP)
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/codespell && $(BIN)/lint-imports >/dev/null
+	$(BIN)/pyright & OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -x -m "not deep" $(QUICK) && wait $$!
+
+# Results of the zoo as they are now, after a change of figures that is meant.
+goldens: $(STAMP)
+	$(BIN)/python -m tests.weft.test_goldens
+
+# What the changelog will say of the changes since the last release.
+news: $(STAMP)
+	$(BIN)/towncrier build --draft --version next
+
 # One thread each for the two test workers: PyTorch would otherwise start more than there are cores.
 test test-deep cosim-deep: export OMP_NUM_THREADS = 1
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 2 -q -m "not deep"
+	$(BIN)/python -m pytest -n 2 -q -m "not deep" --durations=15 --durations-min=2
 
 # The report in a real browser: Debian's chromium (apt install chromium), driven from PyPI.
 browser-test: $(STAMP)

@@ -49,12 +49,12 @@ class Operand:
 
     ``elements`` counts distinct stored elements over the whole batch of products: the input of a
     convolution counts each pixel once however large the kernel. ``tensor`` identifies the tensor
-    in the trace (-1: none); ``parameter`` names the parameter behind a weight.
+    in the trace, if there is one; ``parameter`` names the parameter behind a weight.
     """
 
     role: Role
     elements: int
-    tensor: int = -1
+    tensor: int | None = None
     parameter: str = ""
 
 

@@ -40,9 +40,9 @@ class Analysis:
 
     ``base``: the tensor behind views and casts. ``weight``: the parameter (index in
     ``graph.parameters``) that a tensor is made of when nothing but parameters, buffers and
-    constants went into it; -1 otherwise. ``after_softmax``, ``before_softmax``: a softmax lies
+    constants went into it; None otherwise. ``after_softmax``, ``before_softmax``: a softmax lies
     directly behind or ahead. ``gradient_of``: the parameter whose gradient it becomes through
-    views, casts, sums and accumulation; -1 otherwise. ``known_to_host``: what only whole numbers
+    views, casts, sums and accumulation; None otherwise. ``known_to_host``: what only whole numbers
     given to the step, buffers and constants went into, so that the host can work it out before.
     ``only_gradients``, by op index: backward ops that are no products and whose results end up in
     gradients of parameters and nowhere else.
@@ -52,10 +52,10 @@ class Analysis:
         count = len(graph.tensors)
         self.graph = graph
         self.base = list(range(count))
-        self.weight = [-1] * count
+        self.weight: list[int | None] = [None] * count
         self.after_softmax = [False] * count
         self.before_softmax = [False] * count
-        self.gradient_of = [-1] * count
+        self.gradient_of: list[int | None] = [None] * count
         self.known_to_host = [
             tensor.kind in ("buffer", "constant")
             or (tensor.kind == "input" and not tensor.is_floating)
@@ -64,7 +64,7 @@ class Analysis:
         self._constant = [tensor.kind in ("buffer", "constant") for tensor in graph.tensors]
         for position, parameter in enumerate(graph.parameters):
             self.weight[parameter.tensor] = position
-            if parameter.gradient >= 0:
+            if parameter.gradient is not None:
                 self.gradient_of[parameter.gradient] = position
         for op in graph.ops:
             self._forward(op)
@@ -98,24 +98,25 @@ class Analysis:
         for output in op.outputs:
             self.known_to_host[output] = known and not random
 
-    def _made_of(self, op: Op) -> int:
+    def _made_of(self, op: Op) -> int | None:
         """The largest parameter among the inputs if they all are parameters or constants.
 
         Rows picked from a parameter (the experts of a mixture) are weights too, but the rows
         that an embedding picks are activations.
         """
         if op.name in PRODUCTS or op.name == "embedding":
-            return -1
+            return None
         if op.name in _PICKS:
             return self.weight[op.inputs[0]]
         candidates: list[int] = []
         for index in op.inputs:
-            if self.weight[index] >= 0:
-                candidates.append(self.weight[index])
+            weight = self.weight[index]
+            if weight is not None:
+                candidates.append(weight)
             elif not self._constant[index]:
-                return -1
+                return None
         parameters = self.graph.parameters
-        return max(candidates, key=lambda c: parameters[c].elements, default=-1)
+        return max(candidates, key=lambda c: parameters[c].elements, default=None)
 
     def _backward(self, op: Op) -> None:
         if op.stage is Stage.FF:
@@ -126,10 +127,11 @@ class Analysis:
                 for index in op.inputs:
                     self.before_softmax[index] = True
         elif op.stage is Stage.BP and self._hands_gradient_on(op):
-            target = next((self.gradient_of[o] for o in op.outputs if self.gradient_of[o] >= 0), -1)
-            if target >= 0:
+            ends = (self.gradient_of[output] for output in op.outputs)
+            target = next((end for end in ends if end is not None), None)
+            if target is not None:
                 for index in op.inputs:
-                    if self.gradient_of[index] < 0:
+                    if self.gradient_of[index] is None:
                         self.gradient_of[index] = target
 
     @staticmethod

@@ -138,7 +138,7 @@ class _Chain:
             output=output,
             inputs=inputs,
         )
-        made = makes or ((output.tensor,) if output.tensor >= 0 else ())
+        made = makes or (() if output.tensor is None else (output.tensor,))
         return self.lowering.emit(item, made).positions
 
     def vector(

@@ -103,15 +103,15 @@ class Lowering:
         position = self.analysis.weight[tensor.index]
         if role is None:
             role = self._role(tensor)
-        name = self.graph.parameters[position].name if position >= 0 else ""
+        name = self.graph.parameters[position].name if position is not None else ""
         parameter = name if role is Role.WEIGHT else ""
         return Operand(role, tensor.distinct, self.analysis.base[tensor.index], parameter)
 
     def _role(self, tensor: Tensor) -> Role:
-        if self.analysis.weight[tensor.index] >= 0:
+        if self.analysis.weight[tensor.index] is not None:
             return Role.WEIGHT
         producer = self.graph.tensors[self.analysis.base[tensor.index]].producer
-        backward = producer >= 0 and self.graph.ops[producer].stage is Stage.BP
+        backward = producer is not None and self.graph.ops[producer].stage is Stage.BP
         return Role.GRADIENT if backward else Role.ACTIVATION
 
     # Items

@@ -34,7 +34,9 @@ def _forward(lowering: Lowering, op: Op) -> None:
     arguments = op.arguments
     source, weight = lowering.tensor(arguments[0]), lowering.tensor(arguments[1])
     output = lowering.outputs(op)[0]
-    g = _geometry(source, weight, output, *arguments[3:7], groups=arguments[8])
+    g = _geometry(
+        source, weight, output, *arguments[3:6], transposed=arguments[6], groups=arguments[8]
+    )
     c = g.convolution
     if c.transposed:
         sizes = (g.positions, c.in_channels, c.out_channels * g.kernel, g.groups)
@@ -57,7 +59,9 @@ def _forward(lowering: Lowering, op: Op) -> None:
 def _backward(lowering: Lowering, op: Op) -> None:
     arguments = op.arguments
     gradient, source, weight = (lowering.tensor(argument) for argument in arguments[:3])
-    g = _geometry(source, weight, gradient, *arguments[4:8], groups=arguments[9])
+    g = _geometry(
+        source, weight, gradient, *arguments[4:7], transposed=arguments[7], groups=arguments[9]
+    )
     outputs = iter(lowering.outputs(op))
     wanted = arguments[10]
     makes = [next(outputs) if want else None for want in wanted]
@@ -161,8 +165,8 @@ def _geometry(
     stride: Any,
     padding: Any,
     dilation: Any,
-    transposed: bool,
     *,
+    transposed: bool,
     groups: int,
 ) -> _Geometry:
     dimensions = len(weight.shape) - 2
@@ -195,7 +199,7 @@ def _each(value: Any, dimensions: int) -> tuple[int, ...]:
     return values * dimensions if len(values) == 1 else values
 
 
-def _plane(sizes: tuple[int, ...], missing: int, fold: bool = False) -> tuple[int, int]:
+def _plane(sizes: tuple[int, ...], missing: int, *, fold: bool = False) -> tuple[int, int]:
     """(height, width) of one to three sizes; depth goes into height, or is left out."""
     if len(sizes) == 1:
         return missing, sizes[0]

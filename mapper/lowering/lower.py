@@ -65,7 +65,7 @@ def _makes_nothing(lowering: Lowering, op: Op) -> bool:
 def _updates(lowering: Lowering) -> None:
     graph = lowering.graph
     for parameter in graph.parameters:
-        if parameter.gradient >= 0:
+        if parameter.gradient is not None:
             lowering.emit(
                 UpdateOp(
                     name=owner_and_leaf(parameter.name)[0] or graph.model,

@@ -55,7 +55,7 @@ def _product(lowering: Lowering, op: Op, left: Tensor, right: Tensor) -> Made:
 def _suffix(lowering: Lowering, left: Tensor, right: Tensor, output: Tensor) -> str:
     """Which product of an attention it is, if no weight takes part."""
     analysis = lowering.analysis
-    if analysis.weight[left.index] >= 0 or analysis.weight[right.index] >= 0:
+    if analysis.weight[left.index] is not None or analysis.weight[right.index] is not None:
         return ""
     if analysis.after_softmax[left.index] or analysis.after_softmax[right.index]:
         return ":pv"
@@ -75,7 +75,7 @@ def _backward(lowering: Lowering, op: Op, left: Tensor, right: Tensor) -> Made:
         name, parameter = forward.layer, forward.right.parameter
     saved, gradient = (left, right) if saved_is_left else (right, left)
     m, k, n, batch = sizes
-    weight = Role.WEIGHT if lowering.analysis.weight[saved.index] >= 0 else Role.ACTIVATION
+    weight = Role.WEIGHT if lowering.analysis.weight[saved.index] is not None else Role.ACTIVATION
     if stage is Stage.WU:
         ends = lowering.operand(saved, Role.ACTIVATION), lowering.operand(gradient, Role.GRADIENT)
         swap = not saved_is_left
@@ -127,7 +127,7 @@ def _unmatched(
     weight = Role.WEIGHT in (first.role, second.role)
     target = lowering.analysis.gradient_of[output.index]
     parameter = ""
-    if target >= 0 and not weight:
+    if target is not None and not weight:
         parameter = lowering.graph.parameters[target].name
     layers = lowering.forward_of(op)
     name = layers[0].layer if layers else lowering.layer(op, parameter)

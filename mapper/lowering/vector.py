@@ -165,13 +165,13 @@ def _sweep(lowering: Lowering, op: Op) -> None:
         elements=largest(inputs[:1]),
         passes=passes,
         reads=sum(t.distinct for t in inputs) + (row.sweeps - 1) * sum(t.distinct for t in again),
-        rows=_rows(lowering, op, source, row.channels),
+        rows=_rows(lowering, op, source, channels=row.channels),
         channels=channels,
         programs=programs,
     )
 
 
-def _rows(lowering: Lowering, op: Op, source: Tensor, channels: bool) -> int:
+def _rows(lowering: Lowering, op: Op, source: Tensor, *, channels: bool) -> int:
     """How many rows the op sums over: PyTorch's arguments say."""
     name, given = op.name, op.arguments
     backward = name in BACKWARD_SWEEPS

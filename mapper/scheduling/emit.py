@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
 
 from weft.mapper.scheduling.geometry import Problem, Region
 from weft.mapper.scheduling.switches import Switches
@@ -34,7 +36,17 @@ __all__ = [
     "tiles_along",
 ]
 
-Make = Callable[[bool], list[Node]]
+
+class Make(Protocol):
+    """One iteration; the ``first`` one may differ."""
+
+    def __call__(self, *, first: bool) -> list[Node]: ...
+
+
+class MakeTile(Protocol):
+    """The nodes of a tile of ``units`` along an axis; the ``first`` one may differ."""
+
+    def __call__(self, units: int, /, *, first: bool) -> list[Node]: ...
 
 
 @dataclass(frozen=True)
@@ -67,13 +79,13 @@ def emit_fence() -> Node:
     return Instruction(Queue.STORE, Sync(), (), (Channel.STORED,))
 
 
-def repeat(count: int, make: Make, first: bool) -> list[Node]:
+def repeat(count: int, make: Make, *, first: bool) -> list[Node]:
     """``count`` iterations of ``make(first)``, the first one apart if it is special."""
     if count == 1:
-        return make(first)
+        return make(first=first)
     if first:
-        return [*make(True), *repeat(count - 1, make, False)]
-    return [Loop(count, tuple(make(False)))]
+        return [*make(first=True), *repeat(count - 1, make, first=False)]
+    return [Loop(count, tuple(make(first=False)))]
 
 
 def tiles_along(size: int, tile: int) -> list[tuple[int, int]]:
@@ -82,13 +94,11 @@ def tiles_along(size: int, tile: int) -> list[tuple[int, int]]:
     return full + ([(1, size % tile)] if size % tile else [])
 
 
-def tile_loop(
-    size: int, tile: int, make: Callable[[int, bool], list[Node]], first: bool
-) -> list[Node]:
+def tile_loop(size: int, tile: int, make: MakeTile, *, first: bool) -> list[Node]:
     """All tiles along an axis in order."""
     nodes: list[Node] = []
     for count, units in tiles_along(size, tile):
-        nodes += repeat(count, lambda one, units=units: make(units, one), first)
+        nodes += repeat(count, partial(make, units), first=first)
         first = False
     return nodes
 
@@ -103,7 +113,7 @@ class _Emitter:
 
     def product(self) -> list[Node]:
         batches = self.problem.batch // self.tiling.batch
-        nodes = repeat(batches, self._outer_loop, self.gate.needed)
+        nodes = repeat(batches, self._outer_loop, first=self.gate.needed)
         # The operand that may run ahead is loaded first; the gate is on what follows it.
         return gate_load(nodes, 1 if self.gate.ahead else 0) if self.gate.needed else nodes
 
@@ -134,18 +144,21 @@ class _Emitter:
         """The axis whose operand is loaded first: the one that may run ahead of the gate."""
         return "m" if self.gate.ahead == "left" else "n"
 
-    def _outer_loop(self, first: bool) -> list[Node]:
+    def _outer_loop(self, *, first: bool) -> list[Node]:
         axis = self.tiling.outer
         size: int = getattr(self.problem, axis).size
-        return tile_loop(size, self.tiling.size(axis), self._outer, first)
+        return tile_loop(size, self.tiling.size(axis), self._outer, first=first)
 
-    def _outer(self, units: int, first: bool) -> list[Node]:
+    def _outer(self, units: int, *, first: bool) -> list[Node]:
         axis, inner = self.tiling.outer, self._inner
         size: int = getattr(self.problem, inner).size
         tile = self.tiling.size(inner)
         if not self._resident:
             return tile_loop(
-                size, tile, lambda u, one: self._tile({axis: units, inner: u}, one), first
+                size,
+                tile,
+                lambda u, *, first: self._tile({axis: units, inner: u}, first=first),
+                first=first,
             )
         k = self.problem.k.size
         _, full, free = self._side(axis)
@@ -155,31 +168,31 @@ class _Emitter:
         release = Instruction(Queue.STCE, Sync(), (), (free,))
         head = [self._load(axis, own), wait] if leads else []
 
-        def tile_of(u: int, one: bool) -> list[Node]:
+        def tile_of(u: int, *, first: bool) -> list[Node]:
             sizes = {axis: units, inner: u, "k": k}
-            if leads or not one:
-                return self._tile(sizes, one)
+            if leads or not first:
+                return self._tile(sizes, first=first)
             loads = [self._load(inner, sizes), self._load(axis, own)]
             return [*loads, wait, *self._compute(sizes), *self._finish(sizes)]
 
-        return [*head, *tile_loop(size, tile, tile_of, first), release]
+        return [*head, *tile_loop(size, tile, tile_of, first=first), release]
 
-    def _tile(self, sizes: dict[str, int], first: bool) -> list[Node]:
+    def _tile(self, sizes: dict[str, int], *, first: bool) -> list[Node]:
         """One output tile: its reduction, then what happens to it."""
         if self._resident:
             inner = self._inner
             sizes = {**sizes, "k": self.problem.k.size}
             return [self._load(inner, sizes), *self._compute(sizes), *self._finish(sizes)]
 
-        def step(k: int, one: bool) -> list[Node]:
+        def step(k: int, *, first: bool) -> list[Node]:
             at = {**sizes, "k": k}
-            matmuls = self._matmuls(at, ["m", "n"], [], [], accumulate=not one)
+            matmuls = self._matmuls(at, ["m", "n"], [], [], accumulate=not first)
             follower = "n" if self._leader == "m" else "m"
             return [self._load(self._leader, at), self._load(follower, at), *matmuls]
 
         return [
             Instruction(Queue.STCE, Sync(), (Channel.OUT_FREE,), ()),
-            *tile_loop(self.problem.k.size, self.tiling.k, step, True),
+            *tile_loop(self.problem.k.size, self.tiling.k, step, first=True),
             Instruction(Queue.STCE, Sync(), (), (self._out_channel,)),
             *self._finish(sizes),
         ]
@@ -194,6 +207,7 @@ class _Emitter:
         streams: list[str],
         waits: list[Channel],
         signals: list[Channel],
+        *,
         accumulate: bool = False,
     ) -> list[Node]:
         """One matmul per phase; the first takes the banks of ``streams``, the last frees them."""
@@ -271,7 +285,7 @@ def emit_stream(
     """
     channels = _STREAM[queue]
 
-    def one(size: int, _: bool) -> list[Node]:
+    def one(size: int, *, first: bool) -> list[Node]:
         nodes: list[Node] = []
         waits: list[Channel] = []
         signals: list[Channel] = []
@@ -297,7 +311,7 @@ def emit_stream(
             )
         return nodes
 
-    nodes = tile_loop(elements, chunk, one, gate.needed)
+    nodes = tile_loop(elements, chunk, one, first=gate.needed)
     return tuple(gate_load(nodes) if gate.needed else nodes)
 
 

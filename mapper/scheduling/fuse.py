@@ -73,7 +73,7 @@ def _follows(item: Item, previous: Item, position: int, head: Item) -> bool:
     return isinstance(head, VectorOp) or lone
 
 
-def group_items(workload: Workload, apart: bool = False) -> list[Group]:
+def group_items(workload: Workload, *, apart: bool = False) -> list[Group]:
     """Partition the items into groups, in order; with ``apart`` each is one of its own."""
     items = workload.items
     if apart:

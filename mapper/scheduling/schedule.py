@@ -144,7 +144,7 @@ class Scheduler:
         tiling = table.tiling(int(np.argmax(np.prod(table.sizes.astype(np.float64), axis=0))))
         cycles = self._time(table.problem, tiling, fused)
         bound = int(table.bound_cycles.min())
-        return Pick(table.problem, tiling, cycles, bound, 1, False)
+        return Pick(table.problem, tiling, cycles, bound, 1, proven=False)
 
     def _time(self, problem: Problem, tiling: Tiling, fused: Fused) -> int:
         body = emit_product(problem, tiling, self.switches, fused, Gate())

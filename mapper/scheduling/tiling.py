@@ -217,7 +217,7 @@ class _Costs:
         }
         self.repeats = problem.batch // self.grid.batch
 
-    def fits(self, swapped: bool) -> NDArray[np.bool_]:
+    def fits(self, *, swapped: bool) -> NDArray[np.bool_]:
         """Whether a tile's operands and outputs each fit one bank."""
         problem, grid, buffers = self.problem, self.grid, self.machine.buffers
         if problem.only is not None:
@@ -357,7 +357,7 @@ def enumerate_tilings(
     bounds: list[Ints] = []
     rows: list[Ints] = []
     for swapped in _swaps(problem):
-        fit = np.flatnonzero(costs.fits(swapped))
+        fit = np.flatnonzero(costs.fits(swapped=swapped))
         if fit.size == 0:
             continue
         for dataflow in dataflows:

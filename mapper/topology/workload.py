@@ -50,7 +50,7 @@ def topology_workload(
         batch=images,
         items=tuple(items),
         parameters=sum(_weight(layer).elements for layer in layers),
-        notes=_notes(layers, training),
+        notes=_notes(layers, training=training),
     )
 
 
@@ -169,7 +169,7 @@ def _updates(
     ]
 
 
-def _notes(layers: Sequence[Layer], training: bool) -> tuple[str, ...]:
+def _notes(layers: Sequence[Layer], *, training: bool) -> tuple[str, ...]:
     notes = [
         f"a topology lists products only: no {'' if training else 'backward pass, '}bias, "
         "normalisation, activation function, pooling or loss is priced",

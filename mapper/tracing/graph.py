@@ -26,7 +26,7 @@ TensorKind = str
 class Tensor:
     """One value of one tensor; writing in place makes a new one.
 
-    ``producer`` is the index of the op that makes it, -1 for parameters, buffers, inputs and
+    ``producer`` is the index of the op that makes it, None for parameters, buffers, inputs and
     constants, whose ``name`` says which. ``distinct`` counts stored elements: an expanded view
     has as many as the tensor that it expands.
     """
@@ -35,7 +35,7 @@ class Tensor:
     shape: tuple[int, ...]
     dtype: str
     kind: TensorKind = "op"
-    producer: int = -1
+    producer: int | None = None
     name: str = ""
     distinct: int = 0
 
@@ -90,7 +90,7 @@ class Op:
 
 @dataclass(frozen=True, slots=True)
 class ParameterUse:
-    """A parameter of the model: its tensor, its gradient's tensor (-1: none), its aliases.
+    """A parameter of the model: its tensor, its gradient's tensor (None: it has none), its aliases.
 
     ``names`` holds every qualified name under which the model has it, the first one first.
     """
@@ -98,7 +98,7 @@ class ParameterUse:
     name: str
     shape: tuple[int, ...]
     tensor: int
-    gradient: int
+    gradient: int | None
     names: tuple[str, ...]
 
     @property
@@ -152,7 +152,7 @@ class TrainingGraph:
         graph.add_nodes_from((op.index, self._node_attributes(op)) for op in self.ops)
         for op in self.ops:
             for tensor in self.inputs_of(op):
-                source = tensor.producer if tensor.producer >= 0 else -1 - tensor.index
+                source = -1 - tensor.index if tensor.producer is None else tensor.producer
                 if source < 0 and source not in graph:
                     graph.add_node(source, **_source_attributes(tensor))
                 graph.add_edge(

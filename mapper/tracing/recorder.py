@@ -67,7 +67,7 @@ class _Root:
     __slots__ = ("last_write",)
 
     def __init__(self) -> None:
-        self.last_write = -1
+        self.last_write: int | None = None
 
 
 class _Value(NamedTuple):
@@ -81,14 +81,14 @@ class _Schema(NamedTuple):
     """What the schema of an op says about aliasing."""
 
     name: str
-    query: bool
-    decomposes: bool
-    asks_for_values: bool
-    silent: bool
-    view: bool
-    pointwise: bool
-    writes: tuple[int, ...]
-    writes_keywords: tuple[str, ...]
+    query: bool = False
+    decomposes: bool = False
+    asks_for_values: bool = False
+    silent: bool = False
+    view: bool = False
+    pointwise: bool = False
+    writes: tuple[int, ...] = ()
+    writes_keywords: tuple[str, ...] = ()
 
 
 class ModuleStack:
@@ -148,10 +148,10 @@ class Recorder(TorchDispatchMode):
         for tensor, gradient in self._set_aside:
             tensor.grad = gradient
 
-    def index_of(self, tensor: torch.Tensor | None) -> int:
-        """The record of what ``tensor`` holds now, -1 for none."""
+    def index_of(self, tensor: torch.Tensor | None) -> int | None:
+        """The record of what ``tensor`` holds now, None for none."""
         value = None if tensor is None else self._find(tensor)
-        return -1 if value is None else value.tensor
+        return None if value is None else value.tensor
 
     def register(self, tensor: torch.Tensor, kind: TensorKind, name: str = "") -> int:
         """Make a tensor known that no op makes."""
@@ -253,8 +253,9 @@ class Recorder(TorchDispatchMode):
                 self.register(argument, "constant")
                 return self._argument(argument, inputs)
             inputs.append(value.tensor)
-            if value.root.last_write > value.tensor:
-                inputs.append(value.root.last_write)
+            last_write = value.root.last_write
+            if last_write is not None and last_write > value.tensor:
+                inputs.append(last_write)
             return Reference(value.tensor)
         if isinstance(argument, (list, tuple)):
             return tuple([self._argument(item, inputs) for item in argument])
@@ -284,7 +285,7 @@ class Recorder(TorchDispatchMode):
     def _new(
         self,
         tensor: torch.Tensor,
-        producer: int = -1,
+        producer: int | None = None,
         kind: TensorKind = "op",
         name: str = "",
         distinct: int | None = None,
@@ -340,7 +341,7 @@ class Recorder(TorchDispatchMode):
         if forward:
             return self.ops[forward[0]].path
         producers = (self.tensors[i].producer for i in inputs)
-        return next((self.ops[p].path for p in producers if p >= 0), "loss")
+        return next((self.ops[p].path for p in producers if p is not None), "loss")
 
 
 def _tensors(value: Any) -> list[torch.Tensor]:
@@ -354,7 +355,7 @@ def _tensors(value: Any) -> list[torch.Tensor]:
 def _read_schema(func: Any) -> _Schema:
     name = str(func)
     if name in _QUERIES or not isinstance(func, torch._ops.OpOverload):
-        return _Schema(name, name in _QUERIES, False, False, False, False, False, (), ())
+        return _Schema(name, query=name in _QUERIES)
     arguments = func._schema.arguments
     written = [a.alias_info is not None and a.alias_info.is_write for a in arguments]
     aliases = [a.alias_info is not None and not a.alias_info.is_write for a in arguments]

@@ -49,7 +49,7 @@ class Replay:
     def _value(self, index: int) -> torch.Tensor:
         if index not in self._known:
             tensor = self._tensors[index]
-            if tensor.producer < 0:
+            if tensor.producer is None:
                 raise UnknownValueError(f"tensor {index}")
             if tensor.elements > _MAX_ELEMENTS and _if_finite(self._ops[tensor.producer]) is None:
                 raise UnknownValueError(f"tensor {index} with {tensor.elements} elements")

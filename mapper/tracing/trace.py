@@ -93,7 +93,7 @@ def trace(
     """
     _check_choices(optimizer, attention)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    with _random_state_kept(), _quiet(), torch.inference_mode(False), torch.enable_grad():
+    with _random_state_kept(), _quiet(), torch.inference_mode(mode=False), torch.enable_grad():
         subject = _subject(mode, model_or_builder, example_inputs, loss_fn, name)
         with mode, faked(subject.model, mode):
             return _run(mode, subject, optimizer, attention)

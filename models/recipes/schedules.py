@@ -44,11 +44,11 @@ def always(operands: tuple[Rule, ...] = (), masks: tuple[Mask, ...] = ()) -> Sch
 
 def transposable(selection: Selection) -> Schedule:
     """One mask valid both ways, refreshed every ``every`` steps."""
-    return lambda bound, step: _both_ways(int(bound.parameters["every"]), selection, False)
+    return lambda bound, step: _both_ways(int(bound.parameters["every"]), selection, unbiased=False)
 
 
 @lru_cache
-def _both_ways(every: int, selection: Selection, unbiased: bool) -> Phase:
+def _both_ways(every: int, selection: Selection, *, unbiased: bool) -> Phase:
     """Transposable weights; with ``unbiased``, MVUE of the output gradients for WU too."""
     operands = [Rule("ff", "weight", "both"), Rule("bp", "weight", "both")]
     masks = [Mask("weight", "both", every, selection)]
@@ -81,7 +81,7 @@ def decayed_transposable(bound: Bound, step: int) -> Phase:
     """FST: transposable weights and MVUE gradients, then dense for the last part of the run."""
     if step >= bound.steps - round(bound.steps * bound.parameters["dense_share"]):
         return DENSE
-    return _both_ways(int(bound.parameters["every"]), "transposable", True)
+    return _both_ways(int(bound.parameters["every"]), "transposable", unbiased=True)
 
 
 def fading(factor: Callable[[float], float]) -> Schedule:

@@ -161,7 +161,7 @@ class Sparsifier:
             plain = mask.every == 1 and mask.selection in FROM_WEIGHTS
             due = mask.due(self._now) if moved else plain
             if mask.source == "weight" and (due or everything or not self._has(layer, mask)):
-                self._make(name, layer, mask, moved)
+                self._make(name, layer, mask, moved=moved)
         if self.recipe.recipe.hard and phase.masks:
             # Momentum and weight decay would bring dropped weights back.
             dropped = ~layer.get_buffer(f"mask_{phase.masks[0].axis}")
@@ -172,7 +172,7 @@ class Sparsifier:
         buffer = "soft_weight" if mask.selection == "soft-threshold" else f"mask_{mask.axis}"
         return buffer in layer._buffers
 
-    def _make(self, name: str, layer: Sparse, mask: Mask, moved: bool) -> None:
+    def _make(self, name: str, layer: Sparse, mask: Mask, *, moved: bool) -> None:
         pattern = mask.pattern or self.patterns[name]
         axes = ("k", "o") if mask.axis == "both" else (mask.axis,)
         if mask.axis != "any" and any(channels(layer, axis) < pattern[1] for axis in axes):

@@ -96,7 +96,9 @@ def wrap(
     everywhere = None if isinstance(pattern, Mapping) else parse_pattern(pattern)
     bound = found.bind(everywhere, steps)
     layers = {name: module for name, module in model.named_modules() if can_be_sparse(module)}
-    dense = _skipped(layers, skip) | _edges(model, layers, dense_stem, dense_classifier)
+    dense = _skipped(layers, skip) | _edges(
+        model, layers, stem=dense_stem, classifier=dense_classifier
+    )
     patterns = _patterns(layers, pattern)
     dense |= _unfit(bound, layers, patterns, dense)
     chosen = {name: layer for name, layer in layers.items() if name not in dense}
@@ -166,7 +168,7 @@ def _skipped(layers: Mapping[str, nn.Module], skip: Sequence[str]) -> dict[str, 
 
 
 def _edges(
-    model: nn.Module, layers: Mapping[str, nn.Module], stem: bool, classifier: bool
+    model: nn.Module, layers: Mapping[str, nn.Module], *, stem: bool, classifier: bool
 ) -> dict[str, str]:
     """The first and the last layer in the order of registration."""
     if not layers:

@@ -137,14 +137,14 @@ def _source(place: int, source: Source) -> dict[tuple[int, int], int]:
     return {(12 + 4 * place, 4): source.code, (24 + place, 1): int(source.negate)}
 
 
-def operation_word(op: LaneOp, ends: bool, sweeps: bool, halts: bool) -> int:
+def operation_word(op: LaneOp, *, ends: bool, sweeps: bool, halts: bool) -> int:
     """The bits of one lane operation, the last of a phase or of its program or not."""
     word = pack(
         {
             (0, 3): op.kind,
             (3, 3): op.function,
-            (6, 3): max(0, op.target),
-            (9, 1): int(op.target >= 0),
+            (6, 3): op.target,
+            (9, 1): 1,
             (10, 2): op.guard,
             **_source(0, op.a),
             **_source(1, op.b),
@@ -170,7 +170,12 @@ def program_words(program: LaneProgram) -> list[int]:
     """The lane operations of a vector op in order."""
     last = program.phases[-1]
     return [
-        operation_word(op, op is phase.ops[-1], phase.sweep, phase is last and op is last.ops[-1])
+        operation_word(
+            op,
+            ends=op is phase.ops[-1],
+            sweeps=phase.sweep,
+            halts=phase is last and op is last.ops[-1],
+        )
         for phase in program.phases
         for op in phase.ops
     ]
@@ -229,7 +234,7 @@ class _Assembler:
         if work.tensor not in self.tensors:
             raise AssembleError(f"unknown tensor {work.tensor!r}")
         address = self.tensors[work.tensor] + bound.address
-        place = self._bank_start(bound, work, load) + work.offset
+        place = self._bank_start(bound, work, load=load) + work.offset
         words: list[int] = []
         for count, size in work.runs:
             beats = ceil_div(size, width)
@@ -259,7 +264,7 @@ class _Assembler:
             place += count * stride
         return words
 
-    def _bank_start(self, bound: Bound, work: Transfer, load: bool) -> int:
+    def _bank_start(self, bound: Bound, work: Transfer, *, load: bool) -> int:
         """First byte of the bank in its buffer."""
         array, lanes, words = self.machine.array, self.machine.sore.lanes, bank_words(self.machine)
         if work.buffer.startswith("right_index"):

@@ -107,9 +107,9 @@ def make_banks(tile: Tile, array: Array) -> Banks:
     shape = fields(work, array)
     left = _left_os(tile, array, shape) if os else _left_ws(tile, array, shape)
     index, value = _right_os(tile, array, shape) if os else _right_ws(tile, array, shape)
-    outputs = np.zeros((array.cols, _output_words(array, shape, os)), np.uint32)
+    outputs = np.zeros((array.cols, _output_words(array, shape, os=os)), np.uint32)
     if tile.before is not None:
-        _place(outputs, tile.before, array, shape, os)
+        _place(outputs, tile.before, array, shape, os=os)
     return Banks(left, index, value, outputs)
 
 
@@ -189,13 +189,13 @@ def _right_ws(
     return lay(tile.index).astype(np.int64), lay(tile.values.view(np.uint16)).astype(np.uint16)
 
 
-def _output_words(array: Array, shape: dict[str, int], os: bool) -> int:
+def _output_words(array: Array, shape: dict[str, int], *, os: bool) -> int:
     if os:
         return shape["row_passes"] * shape["column_passes"] * array.rows * array.interleave
     return shape["column_passes"] * shape["vectors"]
 
 
-def _order(array: Array, shape: dict[str, int], os: bool) -> tuple[NDArray[np.int64], ...]:
+def _order(array: Array, shape: dict[str, int], *, os: bool) -> tuple[NDArray[np.int64], ...]:
     """Tile row and column of every output word: arrays [columns of the array, words]."""
     if os:
         row_pass, column_pass, down, slot = np.meshgrid(
@@ -222,9 +222,10 @@ def _place(
     values: Floats,
     array: Array,
     shape: dict[str, int],
+    *,
     os: bool,
 ) -> None:
-    rows, columns = _order(array, shape, os)
+    rows, columns = _order(array, shape, os=os)
     padded = np.zeros((rows.max() + 1, columns.max() + 1), np.float32)
     padded[: values.shape[0], : values.shape[1]] = values
     outputs[:] = padded[rows, columns].view(np.uint32)
@@ -233,7 +234,7 @@ def _place(
 def read_outputs(outputs: NDArray[np.uint32], work: Matmul, array: Array) -> NDArray[np.uint32]:
     """The tile [rows, columns] as bits, out of the output banks."""
     shape = fields(work, array)
-    rows, columns = _order(array, shape, work.dataflow is Dataflow.OS)
+    rows, columns = _order(array, shape, os=work.dataflow is Dataflow.OS)
     whole = np.zeros((rows.max() + 1, columns.max() + 1), np.uint32)
     whole[rows, columns] = outputs
     return whole[: work.rows, : work.columns]

@@ -108,7 +108,7 @@ class _Planner:
         self.machine, self.job, self.array = machine, job, machine.array
         self.kept, self.group = _group(job.pattern)
         self.stationary = job.dataflow is Dataflow.WS
-        self.whole = shape_of(self.matmul(job.m, job.k, job.n, False), self.array)
+        self.whole = shape_of(self.matmul(job.m, job.k, job.n, accumulate=False), self.array)
         self.size = {"m": job.m, "k": job.k, "n": job.n}
         self.tile = {
             "m": min(job.tiles.m, job.m),
@@ -120,7 +120,9 @@ class _Planner:
         self.planes = job.pattern.index_bits
         self.pitch = self._even(job.n * self.element)
         tile = self.tile
-        largest = shape_of(self.matmul(tile["m"], tile["k"], tile["n"], False), self.array)
+        largest = shape_of(
+            self.matmul(tile["m"], tile["k"], tile["n"], accumulate=False), self.array
+        )
         self.plane_pitch = self._even(self._plane_bytes(largest))
 
     @property
@@ -132,7 +134,7 @@ class _Planner:
         """``size`` rounded up to whole beats."""
         return ceil_div(size, self.beat) * self.beat
 
-    def matmul(self, rows: int, depth: int, columns: int, accumulate: bool) -> Matmul:
+    def matmul(self, rows: int, depth: int, columns: int, *, accumulate: bool) -> Matmul:
         """The instruction of a tile."""
         groups = ceil_div(depth, self.group)
         job = self.job
@@ -239,7 +241,7 @@ class _Planner:
 
     def stores(self, at: _At, loops: tuple[str, ...], rows: int, columns: int) -> list[Node]:
         """The output tile, row by row."""
-        shape = shape_of(self.matmul(rows, 1, columns, False), self.array)
+        shape = shape_of(self.matmul(rows, 1, columns, accumulate=False), self.array)
         array, line = self.array, self.array.cols * 4
         works: list[Transfer] = []
         if self.stationary:
@@ -293,7 +295,7 @@ class _Planner:
         """The end of an output tile; then the vector op on all words that it fills."""
         if not self.job.fused:
             return [Instruction(Queue.STCE, Sync(), (), (Channel.OUT_FULL,))]
-        shape = shape_of(self.matmul(rows, 1, columns, False), self.array)
+        shape = shape_of(self.matmul(rows, 1, columns, accumulate=False), self.array)
         words = (
             shape.column_passes * shape.vectors
             if self.stationary
@@ -305,7 +307,7 @@ class _Planner:
             Instruction(Queue.WUVE, work, (Channel.OUT_TO_WUVE,), (Channel.OUT_FROM_WUVE,)),
         ]
 
-    def _parts(self, axis: str, apart: bool) -> list[tuple[int, int, int]]:
+    def _parts(self, axis: str, *, apart: bool) -> list[tuple[int, int, int]]:
         """(first element, how many, size) of equal tiles; ``apart`` keeps the first one alone."""
         size, tile = self.size[axis], self.tile[axis]
         full, rest = divmod(size, tile)
@@ -322,12 +324,13 @@ class _Planner:
         axis: str,
         at: _At,
         loops: tuple[str, ...],
+        *,
         apart: bool,
         make: Callable[[_At, tuple[str, ...], int], list[Node]],
     ) -> list[Node]:
         """``make`` for every tile along ``axis``, in loops where tiles are alike."""
         nodes: list[Node] = []
-        for first, count, size in self._parts(axis, apart):
+        for first, count, size in self._parts(axis, apart=apart):
             here = {**at, axis: first}
             if count == 1:
                 nodes += make(here, loops, size)
@@ -340,7 +343,7 @@ class _Planner:
 
         def column(at: _At, loops: tuple[str, ...], rows: int, columns: int) -> list[Node]:
             def step(here: _At, inner: tuple[str, ...], depth: int) -> list[Node]:
-                work = self.matmul(rows, depth, columns, here["k"] > 0)
+                work = self.matmul(rows, depth, columns, accumulate=here["k"] > 0)
                 return [
                     *self.loads(here, inner, shape_of(work, self.array)),
                     Instruction(
@@ -353,17 +356,21 @@ class _Planner:
 
             return [
                 Instruction(Queue.STCE, Sync(), (Channel.OUT_FREE,)),
-                *self.nest("k", at, loops, True, step),
+                *self.nest("k", at, loops, apart=True, make=step),
                 *self.finish(rows, columns),
                 *self.stores(at, loops, rows, columns),
             ]
 
         def row(at: _At, loops: tuple[str, ...], rows: int) -> list[Node]:
             return self.nest(
-                "n", at, loops, False, lambda tile, outer, size: column(tile, outer, rows, size)
+                "n",
+                at,
+                loops,
+                apart=False,
+                make=lambda tile, outer, size: column(tile, outer, rows, size),
             )
 
-        return tuple(self.nest("m", _FIRST, (), False, row))
+        return tuple(self.nest("m", _FIRST, (), apart=False, make=row))
 
     # Images.
     def left_image(self, left: NDArray[np.float16]) -> Bytes:
@@ -409,7 +416,7 @@ class _Planner:
     def _tile_planes(self, index: NDArray[np.int64], n: int, k: int) -> list[Bytes]:
         columns = min(self.tile["n"], self.size["n"] - n)
         depth = min(self.tile["k"], self.size["k"] - k)
-        shape = shape_of(self.matmul(1, depth, columns, False), self.array)
+        shape = shape_of(self.matmul(1, depth, columns, accumulate=False), self.array)
         first = k // self.group
         part = index[first : first + shape.groups, :, n : n + columns]
         flat = self._right_lay(part, shape)
@@ -435,7 +442,7 @@ class _Planner:
                 x = left[:, k : k + self.tile["k"]]
                 first, count = k // self.group, ceil_div(x.shape[1], self.group)
                 part = np.s_[first : first + count, :, n : n + self.tile["n"]]
-                work = self.matmul(x.shape[0], x.shape[1], values[part].shape[2], k > 0)
+                work = self.matmul(x.shape[0], x.shape[1], values[part].shape[2], accumulate=k > 0)
                 tile = Tile(work, x, values[part], index[part], sums)
                 sums = expected(tile, self.array).view(np.float32)
             assert sums is not None

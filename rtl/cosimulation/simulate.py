@@ -189,6 +189,7 @@ def outcomes(
     wave: Path | None = None,
     change: Callable[[Design], Design] = lambda design: design,
     ports: Sequence[Mapping[str, int]] | None = None,
+    *,
     icarus: bool = False,
 ) -> list[RtlRun | SimulationError]:
     """Like ``simulate``, with each case's failure in its place.

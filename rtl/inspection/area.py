@@ -245,7 +245,7 @@ def _together(jobs: Sequence[tuple[str, dict[str, int], tuple[str, ...]]]) -> li
         return list(pool.map(lambda job: synthesize(*job), jobs))
 
 
-def _continued(at: Sequence[tuple[int, Resources]], size: int, power: bool = False) -> Resources:
+def _continued(at: Sequence[tuple[int, Resources]], size: int, *, power: bool = False) -> Resources:
     """What two sizes say about a third, linearly or as a power of the size."""
     (small, few), (large, many) = at
 

@@ -111,12 +111,12 @@ class Dram:
         port_share: float,
     ) -> int:
         """Machine cycles that the bus needs for ``runs`` of (count, bytes)."""
-        clocks = stream_clocks(self, tuple(runs), write)
+        clocks = stream_clocks(self, tuple(runs), write=write)
         return math.ceil(clocks / self.data_share(port_share) * machine_hz / self.clock_hz)
 
 
 @functools.cache
-def stream_clocks(dram: Dram, runs: tuple[tuple[int, int], ...], write: bool) -> int:
+def stream_clocks(dram: Dram, runs: tuple[tuple[int, int], ...], *, write: bool) -> int:
     """Clocks from the first burst's start to the last one's end, without refresh and bus turns.
 
     All banks are closed at first, and the first row has been opened ahead.

@@ -1,11 +1,11 @@
 """Programs for the lanes of WUVE, and the bits of their elementary functions."""
 
-from weft.sim.lanes.kernel import (
+from weft.sim.lanes.kernel import Kernel, Value
+from weft.sim.lanes.operations import (
     CODES,
     REGISTERS,
     Emit,
     Guard,
-    Kernel,
     Kind,
     LaneError,
     LaneOp,
@@ -13,7 +13,6 @@ from weft.sim.lanes.kernel import (
     Over,
     Reduction,
     Source,
-    Value,
 )
 
 __all__ = [

@@ -1,181 +1,30 @@
-"""Programs for the lanes of WUVE: what a vector op does, one lane operation after the other.
-
-A vector instruction works off strips of ``slots`` rounds of ``lanes`` elements. Every operation is
-issued once per slot before the next one begins, so its result is there when the next one needs it,
-and a strip takes (row operations + width x sweep operations) x slots cycles: no stall, no bubble.
-A program is phases of operations; a sweep is repeated for the ``width`` rounds that a slot
-works through, a row phase runs once. Each slot of each lane has eight FP32 registers.
-
-Where the elements of a row lie is its ``Over``: sums over a row are then sums over a slot's rounds
-followed by exchanges between lanes (l with l xor 2^i) or slots.
-"""
+"""A formula as lane operations: values get registers, operations their operands."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from enum import IntEnum, StrEnum
 
 import numpy as np
 
 from weft.sim.lanes.functions import Function
+from weft.sim.lanes.operations import (
+    CODES,
+    REGISTERS,
+    Emit,
+    Guard,
+    Kind,
+    LaneError,
+    LaneOp,
+    LaneProgram,
+    Over,
+    Phase,
+    Reduction,
+    Source,
+)
 
-__all__ = [
-    "CODES",
-    "REGISTERS",
-    "Emit",
-    "Guard",
-    "Kernel",
-    "Kind",
-    "LaneError",
-    "LaneOp",
-    "LaneProgram",
-    "Over",
-    "Reduction",
-    "Source",
-    "Value",
-]
-
-REGISTERS = 8
-"""Of each slot of each lane."""
-
-
-class LaneError(ValueError):
-    """A program that the lanes cannot hold."""
-
-
-class Kind(IntEnum):
-    """What a lane operation does with a, b and c, by its number in the Verilog."""
-
-    MAD = 0  # a b + c, the product rounded and then the sum
-    MAX = 1  # a if a > b or a is NaN, else b
-    MIN = 2  # a if a < b or a is NaN, else b
-    LESS = 3  # 1 if a < b, else 0
-    EQUAL = 4  # 1 if a = b, else 0
-    PICK = 5  # c if a <= 0, else b
-    FUNCTION = 6  # an elementary function of a
-    RANDOM = 7  # uniform in [1, 2), or, of function 1, 1 + 2^-23 times the lane's number
-
-
-class Over(StrEnum):
-    """Where the elements of a row lie."""
-
-    EACH = ""  # no rows: every round is on its own
-    APART = "apart"  # a row in a lane of a slot: a round is one element of `lanes` rows
-    LANES = "lanes"  # a row in a slot: all its rounds, one after the other
-    SLOTS = "slots"  # a row in a lane: rounds `lanes` rows wide, dealt out to the slots
-    ALL = "all"  # a row in all lanes of all slots
-
-
-class Reduction(StrEnum):
-    """How a row's parts are put together."""
-
-    SUM = "sum"
-    LARGEST = "largest"
-    PRODUCT = "product"
-
-
-class Guard(IntEnum):
-    """Where a register takes a result."""
-
-    ALWAYS = 0
-    INSIDE = 1  # not beyond the last round, nor beyond the end of the row
-    FIRST = 2  # in slot 0 only
-
-
-class Emit(IntEnum):
-    """Where a result goes besides a register."""
-
-    NOWHERE = 0
-    HALF = 1  # rounded to FP16, in the place of the round
-    WORD = 2  # FP32: from slot 0 in the strip's place, or planar from every round
-    ROW = 3  # rounded to FP16, one element per row, packed
-
-
-CODES = {
-    "constant": 8,
-    "low": 9,
-    "high": 10,
-    "word": 11,
-    "word_low": 12,
-    "word_high": 13,
-    "one": 14,
-    "minus_zero": 15,
-}
-"""Sources that are no register: operands of the round in pairs of FP16, words of the row in FP32 or
-as two FP16, and constants."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """An operand: a register below 8, or one of ``CODES``; ``exchange`` is of lanes or slots."""
-
-    code: int
-    negate: bool = False
-    absolute: bool = False
-
-
-@dataclass(frozen=True)
-class LaneOp:
-    """One lane operation. Only ``a`` may be absolute, or come from another lane or slot."""
-
-    kind: Kind
-    a: Source
-    b: Source
-    c: Source
-    target: int = -1
-    function: int = 0
-    guard: Guard = Guard.ALWAYS
-    emit: Emit = Emit.NOWHERE
-    lane_exchange: int = 0
-    slot_exchange: int = 0
-    pair: int = 0
-    word: int = 0
-    displaced: bool = False
-    constant: int = 0
-
-
-@dataclass(frozen=True)
-class Phase:
-    """Operations that run once per strip, or with ``sweep`` once per round of its slots."""
-
-    sweep: bool
-    ops: tuple[LaneOp, ...]
-
-
-@dataclass(frozen=True)
-class LaneProgram:
-    """Phases in order. A round has ``inputs`` FP16 operands (1, 2 or 4), a row ``words``.
-
-    Words go by the rounds of a row, by strips, or, ``planar``, by all rounds, each kind apart; they
-    leave as they came, word 0 with a copy in FP16.
-    """
-
-    name: str
-    phases: tuple[Phase, ...]
-    inputs: int
-    words: int = 0
-    by_strip: bool = False
-    planar: bool = False
-
-    @property
-    def passes(self) -> int:
-        """Lane operations per element."""
-        return sum(len(phase.ops) for phase in self.phases if phase.sweep)
-
-    @property
-    def words_out(self) -> int:
-        """FP32 words that leave a strip: 1 or 2."""
-        return 1 + max(
-            (op.word for p in self.phases for op in p.ops if op.emit is Emit.WORD), default=0
-        )
-
-    @property
-    def row_passes(self) -> int:
-        """Lane operations per row."""
-        return sum(len(phase.ops) for phase in self.phases if not phase.sweep)
-
+__all__ = ["Kernel", "Value"]
 
 _MINUS_ZERO = 0x80000000
 
@@ -186,15 +35,25 @@ def _bits(value: float) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """A number that a program names: a register, an operand or a constant, maybe negated."""
+    """A number that a program names: a (virtual) register, an operand or a constant, maybe negated.
+
+    ``place`` is the pair or word of an operand, ``rounds_on`` how far from its round it lies.
+    ``exchange`` takes a register of another lane or slot: (lane step, slot step).
+    """
 
     kernel: Kernel
-    register: int = -1  # virtual
-    code: int = -1
+    register: int | None = None
+    code: int | None = None
     bits: int = 0
-    place: int = 0  # pair or word
+    place: int = 0
+    rounds_on: int | None = None
+    exchange: tuple[int, int] = (0, 0)
     negate: bool = False
     absolute: bool = False
+
+    def ahead(self, rounds: int) -> Value:
+        """The same operand that many rounds on."""
+        return replace(self, rounds_on=rounds)
 
     def __neg__(self) -> Value:
         return replace(self, negate=not self.negate)
@@ -221,18 +80,27 @@ class Value:
         return self * other
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Op:
+    """A lane operation on virtual registers, ``serial`` in the order of their making."""
+
+    serial: int
     kind: Kind
     sources: tuple[Value, Value, Value]
     target: int
-    function: int = 0
-    guard: Guard = Guard.ALWAYS
-    emit: Emit = Emit.NOWHERE
-    lane_exchange: int = 0
-    slot_exchange: int = 0
-    displacement: int | None = None
-    word: int = 0
+    function: int
+    guard: Guard
+
+
+@dataclass(frozen=True)
+class _Leaves:
+    """Where the result of an operation goes besides its register."""
+
+    emit: Emit
+    word: int
+
+
+_STAYS = _Leaves(Emit.NOWHERE, 0)
 
 
 @dataclass
@@ -246,7 +114,9 @@ class Kernel:
     slots: int = 16
     over: Over = Over.EACH
     _phases: list[tuple[bool, list[_Op]]] = field(default_factory=list[tuple[bool, list[_Op]]])
-    _count: int = 0
+    _leaving: dict[int, _Leaves] = field(default_factory=dict[int, _Leaves])
+    _registers: int = 0
+    _serial: int = 0
     _inside: bool = False
 
     def input(self, number: int) -> Value:
@@ -298,9 +168,7 @@ class Kernel:
 
     def function(self, which: Function, a: Value) -> Value:
         """An elementary function."""
-        made = self._do(Kind.FUNCTION, a, -0.0, -0.0)
-        self._last.function = which
-        return made
+        return self._do(Kind.FUNCTION, a, -0.0, -0.0, function=which)
 
     def random(self) -> Value:
         """Uniform in [1, 2)."""
@@ -308,8 +176,7 @@ class Kernel:
 
     def number(self) -> Value:
         """Slot times lanes, plus lane."""
-        made = self._do(Kind.RANDOM, -0.0, -0.0, -0.0)
-        self._last.function = 1
+        made = self._do(Kind.RANDOM, -0.0, -0.0, -0.0, function=1)
         return self.mad(made, 2.0**23, -(2.0**23))
 
     def copy(self, a: Value | float) -> Value:
@@ -327,10 +194,6 @@ class Kernel:
         self._inside = False
         self._phases.append((False, []))
 
-    def displace(self, rounds: int) -> None:
-        """Let the last operation read its operands that many rounds on."""
-        self._last.displacement = rounds
-
     def exchanges(self) -> list[tuple[int, int]]:
         """Exchanges of lanes, then of slots, after which each has had to do with all of its row."""
         steps: list[tuple[int, int]] = []
@@ -342,38 +205,42 @@ class Kernel:
 
     def exchanged(self, value: Value, lane: int, slot: int) -> Value:
         """``value`` of another lane, or of another slot."""
-        other = self.copy(value)
-        self._last.lane_exchange, self._last.slot_exchange = lane, slot
-        return other
+        return self.copy(replace(value, exchange=(lane, slot)))
 
     def reduced(self, gathered: Value, how: Reduction = Reduction.SUM) -> Value:
         """What each lane of each slot has gathered, put together over the row."""
-        for lane, slot in self.exchanges():
+        for exchange in self.exchanges():
+            other = replace(gathered, exchange=exchange)
             if how is Reduction.LARGEST:
-                gathered = self.max(gathered, gathered)
+                gathered = self.max(other, gathered)
             elif how is Reduction.PRODUCT:
-                gathered = self.mad(gathered, gathered, -0.0)
+                gathered = self.mad(other, gathered, -0.0)
             else:
-                gathered = self.mad(gathered, 1.0, gathered)
-            self._last.lane_exchange, self._last.slot_exchange = lane, slot
+                gathered = self.mad(other, 1.0, gathered)
         return gathered
 
     def first(self, value: Value, into: Value) -> None:
         """Put ``value`` into slot 0 of ``into``."""
-        self.mad(value, 1.0, -0.0, into)
-        self._last.guard = Guard.FIRST
+        self._do(Kind.MAD, value, 1.0, -0.0, into, guard=Guard.FIRST)
 
     def emit(self, value: Value | float, where: Emit = Emit.HALF, word: int = 0) -> None:
         """Let a result leave, as ``word`` of its strip if it is one."""
         given = self._value(value)
         ops = self._phases[-1][1] if self._phases else []
-        plain = given.register >= 0 and not (given.negate or given.absolute)
-        if not (plain and ops and ops[-1].target == given.register and not ops[-1].emit):
+        plain = given.register is not None and not (given.negate or given.absolute)
+        fresh = plain and ops and ops[-1].target == given.register
+        if not fresh or ops[-1].serial in self._leaving:
             self.copy(given)
-        self._last.emit, self._last.word = where, word
+        self._leaving[self._phases[-1][1][-1].serial] = _Leaves(where, word)
 
     def program(
-        self, name: str, inputs: int, words: int = 0, by_strip: bool = False, planar: bool = False
+        self,
+        name: str,
+        inputs: int,
+        words: int = 0,
+        *,
+        by_strip: bool = False,
+        planar: bool = False,
     ) -> LaneProgram:
         """What was taken down.
 
@@ -383,15 +250,17 @@ class Kernel:
         phases = [(sweep, ops) for sweep, ops in self._phases if ops]
         registers = _allocate(phases)
         done = tuple(
-            Phase(sweep, tuple(_lane_op(name, op, registers) for op in ops))
+            Phase(
+                sweep,
+                tuple(
+                    _lane_op(name, op, self._leaving.get(op.serial, _STAYS), registers)
+                    for op in ops
+                ),
+            )
             for sweep, ops in phases
         )
         width = {0: 1, 1: 1, 2: 2, 3: 4, 4: 4}[inputs]
         return LaneProgram(name, done, width, words, by_strip, planar)
-
-    @property
-    def _last(self) -> _Op:
-        return self._phases[-1][1][-1]
 
     def _value(self, given: Value | float) -> Value:
         if isinstance(given, Value):
@@ -411,17 +280,29 @@ class Kernel:
         b: Value | float,
         c: Value | float,
         into: Value | None = None,
+        *,
+        function: int = 0,
+        guard: Guard | None = None,
     ) -> Value:
         if not self._phases:
             self._phases.append((self.over is Over.EACH, []))
-        target = self._count if into is None else into.register
-        self._count += into is None
-        guard = Guard.INSIDE if into is not None and self._inside else Guard.ALWAYS
+        target = self._target(into)
+        if guard is None:
+            guard = Guard.INSIDE if into is not None and self._inside else Guard.ALWAYS
         sources = (self._value(a), self._value(b), self._value(c))
         if sources[1].absolute or sources[2].absolute:
             raise LaneError("only the first operand may be absolute")
-        self._phases[-1][1].append(_Op(kind, sources, target, guard=guard))
+        op = _Op(self._serial, kind, sources, target, function, guard)
+        self._serial += 1
+        self._phases[-1][1].append(op)
         return Value(self, register=target)
+
+    def _target(self, into: Value | None) -> int:
+        """The register of ``into``, or a new one."""
+        if into is not None and into.register is not None:
+            return into.register
+        self._registers += 1
+        return self._registers - 1
 
 
 def _allocate(phases: list[tuple[bool, list[_Op]]]) -> dict[int, int]:
@@ -432,11 +313,11 @@ def _allocate(phases: list[tuple[bool, list[_Op]]]) -> dict[int, int]:
     for sweep, ops in phases:
         start, end = place, place + len(ops)
         for op in ops:
-            read = [source.register for source in op.sources if source.register >= 0]
+            read = [source.register for source in op.sources if source.register is not None]
             for register in read:
                 before = begins[register] < start
                 ends[register] = end if sweep and before else max(ends[register], place)
-                if op.slot_exchange:
+                if op.sources[0].exchange[1]:
                     ends[register] = max(ends[register], place + 1)
             if op.target not in begins:
                 begins[op.target] = ends[op.target] = place
@@ -446,12 +327,12 @@ def _allocate(phases: list[tuple[bool, list[_Op]]]) -> dict[int, int]:
                 ends[op.target] = max(ends[op.target], place)
             place += 1
     given: dict[int, int] = {}
-    owners = [-1] * REGISTERS  # the value that each real register was last given to
+    owners: list[int | None] = [None] * REGISTERS  # whom each real register was last given to
     for register in sorted(begins, key=lambda r: begins[r]):
         free = (
             real
             for real, owner in enumerate(owners)
-            if owner < 0 or ends[owner] <= begins[register]
+            if owner is None or ends[owner] <= begins[register]
         )
         real = next(free, None)
         if real is None:
@@ -460,41 +341,47 @@ def _allocate(phases: list[tuple[bool, list[_Op]]]) -> dict[int, int]:
     return given
 
 
-def _lane_op(name: str, op: _Op, registers: dict[int, int]) -> LaneOp:
-    constants = {source.bits for source in op.sources if source.code == CODES["constant"]}
-    if op.displacement is not None:
-        constants.add(op.displacement)
-    pairs = {s.place for s in op.sources if s.code in (CODES["low"], CODES["high"])}
-    words = {
-        s.place
-        for s in op.sources
-        if s.code in (CODES["word"], CODES["word_low"], CODES["word_high"])
-    }
-    if op.emit is Emit.WORD:
-        words.add(op.word)
+def _lane_op(name: str, op: _Op, leaves: _Leaves, registers: Mapping[int, int]) -> LaneOp:
+    operands = {code: [s for s in op.sources if s.code in codes] for code, codes in _GROUPS.items()}
+    constants = {source.bits for source in operands["constant"]}
+    # A displacement takes the constant's place in the operation.
+    constants |= {s.rounds_on for s in operands["pair"] if s.rounds_on is not None}
+    pairs = {source.place for source in operands["pair"]}
+    words = {source.place for source in operands["word"]}
+    if leaves.emit is Emit.WORD:
+        words.add(leaves.word)
     if len(constants) > 1 or len(pairs) > 1 or len(words) > 1:
         raise LaneError(f"{name}: an operation with two constants, pairs or words")
-    a, b, c = (
-        Source(
-            registers[source.register] if source.register >= 0 else source.code,
-            source.negate,
-            source.absolute,
-        )
-        for source in op.sources
-    )
+    a, b, c = (_source(source, registers) for source in op.sources)
+    lane_exchange, slot_exchange = op.sources[0].exchange
     return LaneOp(
         op.kind,
         a,
         b,
         c,
-        registers[op.target],
-        op.function,
-        op.guard,
-        op.emit,
-        op.lane_exchange,
-        op.slot_exchange,
-        pairs.pop() if pairs else 0,
-        words.pop() if words else 0,
-        op.displacement is not None,
-        constants.pop() if constants else 0,
+        target=registers[op.target],
+        function=op.function,
+        guard=op.guard,
+        emit=leaves.emit,
+        lane_exchange=lane_exchange,
+        slot_exchange=slot_exchange,
+        pair=pairs.pop() if pairs else 0,
+        word=words.pop() if words else 0,
+        displaced=any(source.rounds_on is not None for source in operands["pair"]),
+        constant=constants.pop() if constants else 0,
     )
+
+
+_GROUPS = {
+    "constant": (CODES["constant"],),
+    "pair": (CODES["low"], CODES["high"]),
+    "word": (CODES["word"], CODES["word_low"], CODES["word_high"]),
+}
+"""Sources of which an operation has room for one each."""
+
+
+def _source(value: Value, registers: Mapping[int, int]) -> Source:
+    code = value.code if value.register is None else registers[value.register]
+    if code is None:
+        raise LaneError("a value that is neither a register nor an operand")
+    return Source(code, value.negate, value.absolute)

@@ -91,7 +91,7 @@ def os_pass(array: Array, steps: int) -> PassTiming:
     return PassTiming(issue + skew + drain + pipeline, larger(issue, drain), issue)
 
 
-def ws_pass(array: Array, vectors: int, words: int, interleaved: bool) -> PassTiming:
+def ws_pass(array: Array, vectors: int, words: int, *, interleaved: bool) -> PassTiming:
     """Weight-stationary pass: ``vectors`` left vectors against ``words`` kept weights per PE.
 
     Vectors come in blocks of interleave, each passing a row once per kept weight. Each row adds
@@ -129,7 +129,7 @@ def pass_timing(array: Array, work: Matmul) -> PassTiming:
     if work.dataflow is Dataflow.OS:
         return os_pass(array, kept_depth(work))
     words = 1 if work.pattern.is_dense else work.pattern.n
-    return ws_pass(array, work.rows, words, work.interleaved)
+    return ws_pass(array, work.rows, words, interleaved=work.interleaved)
 
 
 def matmul_cycles(array: Array, work: Matmul) -> int:

@@ -90,9 +90,9 @@ def multiply(store: Store, bound: Bound, work: Matmul) -> None:
     sums = store.bank("output", bound).view(np.float32).reshape(-1, array.cols)
     with np.errstate(all="ignore"):
         if work.dataflow is Dataflow.OS:
-            _output_stationary(operands, sums, shape, array, work.accumulate)
+            _output_stationary(operands, sums, shape, array, accumulate=work.accumulate)
         else:
-            _weight_stationary(operands, sums, shape, array, work.accumulate)
+            _weight_stationary(operands, sums, shape, array, accumulate=work.accumulate)
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def _canonical(sums: Floats) -> Floats:
 
 
 def _output_stationary(
-    operands: _Operands, sums: Floats, shape: Shape, array: Array, accumulate: bool
+    operands: _Operands, sums: Floats, shape: Shape, array: Array, *, accumulate: bool
 ) -> None:
     rows, slots = array.rows, array.interleave
     for row_pass in range(shape.row_passes):
@@ -154,7 +154,7 @@ def _output_stationary(
 
 
 def _weight_stationary(
-    operands: _Operands, sums: Floats, shape: Shape, array: Array, accumulate: bool
+    operands: _Operands, sums: Floats, shape: Shape, array: Array, *, accumulate: bool
 ) -> None:
     vectors = np.arange(shape.vectors)
     column = np.arange(array.cols)

@@ -59,9 +59,9 @@ class _Lanes:
             for phase in self.program.phases:
                 for step in range(self.strips.width if phase.sweep else 1):
                     for op in phase.ops:
-                        self._one(op, strip, step, phase.sweep)
+                        self._one(op, strip, step, sweep=phase.sweep)
 
-    def _one(self, op: LaneOp, strip: int, step: int, sweep: bool) -> None:
+    def _one(self, op: LaneOp, strip: int, step: int, *, sweep: bool) -> None:
         strips, slots = self.strips, np.arange(self.slots)
         place = strip * strips.strip_stride + slots * strips.slot_stride
         place += step * strips.stride if sweep else 0
@@ -84,14 +84,12 @@ class _Lanes:
         if op.slot_exchange:
             a = a[slots ^ (1 << (op.slot_exchange - 1))]
         made = self._make(op, a, b, c)
-        if op.target >= 0:
-            keep = {
-                Guard.ALWAYS: np.ones_like(inside),
-                Guard.INSIDE: inside,
-                Guard.FIRST: (slots == 0)[:, None] & np.ones(self.lanes, np.bool_),
-            }[op.guard]
-            held = self.registers[op.target]
-            self.registers[op.target] = np.where(keep, made, held)
+        keep = {
+            Guard.ALWAYS: np.ones_like(inside),
+            Guard.INSIDE: inside,
+            Guard.FIRST: (slots == 0)[:, None] & np.ones(self.lanes, np.bool_),
+        }[op.guard]
+        self.registers[op.target] = np.where(keep, made, self.registers[op.target])
         self._emit(op, made, place, slots < used, strip)
 
     def _read(

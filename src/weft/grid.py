@@ -17,7 +17,7 @@ from itertools import product as cross
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from weft.cli.faults import is_users_mistake
+from weft.faults import is_users_mistake
 from weft.mapper.pricing.settings import MachineOptions, SatSettings, takes
 from weft.mapper.sparsity.patterns import pattern_label
 from weft.provenance import provenance, this_command

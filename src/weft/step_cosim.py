@@ -182,8 +182,8 @@ class StepValues:
     def _input(self, tensor: str) -> Bytes:
         grid = self.placed.grids[tensor]
         if self.placed.inputs[tensor] == "activation":
-            return _pixels(self.example, grid, self.reads_images)
-        return _pixels(self.made.output_gradient, grid, self.makes_images)
+            return _pixels(self.example, grid, images=self.reads_images)
+        return _pixels(self.made.output_gradient, grid, images=self.makes_images)
 
     def _weights(
         self, masters: dict[str, Tensor], states: dict[str, tuple[Tensor, ...]]
@@ -217,7 +217,7 @@ class StepValues:
             states[name] = tuple(new)
         wanted = self._weights(masters, states)
         grid = self.placed.grids[self.placed.output]
-        wanted["output"] = _pixels(self.made.output, grid, self.makes_images)
+        wanted["output"] = _pixels(self.made.output, grid, images=self.makes_images)
         checks: list[Checked] = []
         for tensor, image in wanted.items():
             first = case.tensors[self.placed.output if tensor == "output" else tensor]
@@ -254,7 +254,7 @@ def _rows(weight: Tensor) -> NDArray[Any]:
     return np.ascontiguousarray(flat.permute(2, 1, 0).numpy())
 
 
-def _pixels(values: Tensor, grid: Grid, images: bool) -> Bytes:
+def _pixels(values: Tensor, grid: Grid, *, images: bool) -> Bytes:
     """Images [B, C, H, W], or rows with the channels last, inside the grid's border."""
     image = np.zeros(grid.shape, np.float16)
     if images:

@@ -123,7 +123,7 @@ def test_equals_a_controller_stepped_clock_by_clock(
     dram: Dram, runs: tuple[tuple[int, int], ...], write: bool
 ) -> None:
     assume(sum(count * -(-size // dram.block_bytes) for count, size in runs) < 400)
-    assert stream_clocks(dram, runs, write) == step_clocks(dram, runs, write)
+    assert stream_clocks(dram, runs, write=write) == step_clocks(dram, runs, write)
 
 
 @settings(max_examples=25, deadline=None)
@@ -131,7 +131,7 @@ def test_equals_a_controller_stepped_clock_by_clock(
 def test_equal_runs_may_be_jumped_over(dram: Dram, size: int, count: int, write: bool) -> None:
     assume(count * -(-size // dram.block_bytes) < 1200)
     runs = ((count, size),)
-    assert stream_clocks(dram, runs, write) == step_clocks(dram, runs, write)
+    assert stream_clocks(dram, runs, write=write) == step_clocks(dram, runs, write)
 
 
 @given(dram=drams(), size=st.integers(1, 10_000), count=st.integers(1, 50))
@@ -139,15 +139,15 @@ def test_never_faster_than_the_bus_and_never_slower_for_less(
     dram: Dram, size: int, count: int
 ) -> None:
     bursts = count * -(-size // dram.block_bytes)
-    clocks = stream_clocks(dram, ((count, size),), False)
+    clocks = stream_clocks(dram, ((count, size),), write=False)
     assert clocks >= bursts * dram.burst_clocks
-    assert stream_clocks(dram, ((count + 1, size),), False) >= clocks
+    assert stream_clocks(dram, ((count + 1, size),), write=False) >= clocks
 
 
 def test_a_million_runs_cost_no_more_than_a_hundred() -> None:
     dram = load_dram("ddr4-2400")
-    per_run = stream_clocks(dram, ((1_000_001, 4096),), False) - stream_clocks(
-        dram, ((1, 4096),), False
+    per_run = stream_clocks(dram, ((1_000_001, 4096),), write=False) - stream_clocks(
+        dram, ((1, 4096),), write=False
     )
     assert per_run == 1_000_000 * 16 * dram.burst_clocks
 
@@ -155,10 +155,10 @@ def test_a_million_runs_cost_no_more_than_a_hundred() -> None:
 @pytest.mark.parametrize("name", dram_names())
 def test_long_streams_keep_the_bus_busy_and_single_bursts_do_not(name: str) -> None:
     dram = load_dram(name)
-    stream = stream_clocks(dram, ((1, 1 << 20),), False)
+    stream = stream_clocks(dram, ((1, 1 << 20),), write=False)
     assert stream == pytest.approx((1 << 20) // dram.block_bytes * dram.burst_clocks, rel=0.01)
     assert 0.8 < dram.data_share(1.0) < 0.95
-    single = stream_clocks(dram, ((1000, dram.block_bytes),), False)
+    single = stream_clocks(dram, ((1000, dram.block_bytes),), write=False)
     assert single == pytest.approx(1000 * dram.four_acts / 4, rel=0.02)
 
 

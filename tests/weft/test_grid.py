@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from weft.cli.faults import is_users_mistake
+from weft.faults import is_users_mistake
 from weft.grid import Grid, run_grid
 from weft.reports.folder import read_run
 from weft.simulation import Settings

@@ -47,4 +47,10 @@ def compile_program(
         raise LaneError(f"{name}: rows over {str(over)!r}; allowed: {allowed}")
     kernel = Kernel(lanes, slots, over)
     formula.build(kernel, *constants)
-    return kernel.program(name, formula.inputs, formula.words, formula.by_strip, formula.planar)
+    return kernel.program(
+        name,
+        formula.inputs,
+        formula.words,
+        by_strip=formula.by_strip,
+        planar=formula.planar,
+    )

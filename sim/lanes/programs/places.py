@@ -110,14 +110,10 @@ def _head(k: Kernel, ahead: float) -> Iterator[Value]:
         yield k.word(1)
         return
     at = int(ahead)
-    coarse = k.copy(k.input(0))
-    k.displace(at)
-    fine = k.copy(k.input(0))
-    k.displace(at + k.slots)
+    coarse = k.copy(k.input(0).ahead(at))
+    fine = k.copy(k.input(0).ahead(at + k.slots))
     yield k.mad(coarse, float(SPLIT), fine)
-    number = k.copy(k.input(0))
-    k.displace(at + 2 * k.slots)
-    yield number
+    yield k.copy(k.input(0).ahead(at + 2 * k.slots))
 
 
 def _lookup(k: Kernel, ahead: float = 0.0) -> None:
@@ -141,7 +137,7 @@ def _one_hot(k: Kernel, ahead: float = 0.0) -> None:
         _advance(k, place, step)
 
 
-def _put(k: Kernel, ahead: float, adds: bool) -> None:
+def _put(k: Kernel, ahead: float, *, adds: bool) -> None:
     """The row with a number put at a place, or added there."""
     asked, number = _head(k, ahead)
     place, step = _first_place(k)
@@ -186,8 +182,12 @@ PLACES: dict[str, Formula] = {
     "smallest": Formula(lambda k, count=1.0: _selection(k, count, -1.0), 1, _ALONE),
     "lookup": Formula(_lookup, 1, _SPREAD, words=1, by_strip=True),
     "one_hot": Formula(_one_hot, 1, _SPREAD, words=2, by_strip=True),
-    "scatter": Formula(lambda k, ahead=0.0: _put(k, ahead, False), 1, _SPREAD, 2, True),
-    "scatter_add": Formula(lambda k, ahead=0.0: _put(k, ahead, True), 1, _SPREAD, 2, True),
+    "scatter": Formula(
+        lambda k, ahead=0.0: _put(k, ahead, adds=False), 1, _SPREAD, 2, by_strip=True
+    ),
+    "scatter_add": Formula(
+        lambda k, ahead=0.0: _put(k, ahead, adds=True), 1, _SPREAD, 2, by_strip=True
+    ),
     "sort_step": Formula(_sort_step, 2),
     "sort_move": Formula(_sort_move, 3),
 }

@@ -24,7 +24,7 @@ from weft.sim.lanes.programs.formula import (
 __all__ = ["ROWS", "leave"]
 
 
-def _gather(k: Kernel, start: float, largest: bool, term: Callable[[], Value]) -> Value:
+def _gather(k: Kernel, start: float, *, largest: bool, term: Callable[[], Value]) -> Value:
     """The row's sum or maximum of ``term``."""
     held = k.copy(start)
     with k.sweep():
@@ -36,7 +36,7 @@ def _gather(k: Kernel, start: float, largest: bool, term: Callable[[], Value]) -
 
 
 def _two_sums(
-    k: Kernel, terms: Callable[[Value, Value], None], partial: bool = False
+    k: Kernel, terms: Callable[[Value, Value], None], *, partial: bool = False
 ) -> tuple[Value, Value]:
     """Two sums of one sweep; ``partial`` ones go on from the words 0 and 1 of the strip."""
     one, two = k.copy(0.0), k.copy(0.0)
@@ -49,7 +49,7 @@ def _two_sums(
 
 
 def _sum(k: Kernel, scale: float = 1.0) -> None:
-    total = _gather(k, 0.0, False, lambda: k.input(0))
+    total = _gather(k, 0.0, largest=False, term=lambda: k.input(0))
     leave(k, total * scale if scale != 1.0 else total)
 
 
@@ -61,7 +61,7 @@ def leave(k: Kernel, value: Value) -> None:
 
 def _largest(k: Kernel, sign: float = 1.0) -> None:
     x = k.input(0) if sign > 0 else -k.input(0)
-    top = _gather(k, -math.inf, True, lambda: x)
+    top = _gather(k, -math.inf, largest=True, term=lambda: x)
     leave(k, top if sign > 0 else k.copy(-top))
 
 
@@ -82,12 +82,12 @@ def _product(k: Kernel) -> None:
 def _sum_of_numbers(k: Kernel) -> None:
     """The sum of what is not NaN."""
     x = k.input(0)
-    leave(k, _gather(k, 0.0, False, lambda: k.pick(k.equal(x, x), x, 0.0)))
+    leave(k, _gather(k, 0.0, largest=False, term=lambda: k.pick(k.equal(x, x), x, 0.0)))
 
 
 def _nonzero(k: Kernel, count: float = 1024.0) -> None:
     """How many of ``count`` are not 0."""
-    zeros = _gather(k, 0.0, False, lambda: k.equal(k.input(0), 0.0))
+    zeros = _gather(k, 0.0, largest=False, term=lambda: k.equal(k.input(0), 0.0))
     leave(k, count - zeros)
 
 
@@ -259,9 +259,9 @@ def _batch_scale_backward(k: Kernel) -> None:
         k.emit(k.mad(k.input(0), b, k.mad(k.input(1), a, c)))
 
 
-def _exponentials(k: Kernel, safe: bool) -> tuple[Value, Value]:
+def _exponentials(k: Kernel, *, safe: bool) -> tuple[Value, Value]:
     """-max log2 e and the sum of exp(x - max)."""
-    top = _gather(k, LEAST if safe else -math.inf, True, lambda: k.input(0))
+    top = _gather(k, LEAST if safe else -math.inf, largest=True, term=lambda: k.input(0))
     least = top * -LOG2_E
     held = k.copy(0.0)
     with k.sweep():
@@ -269,8 +269,8 @@ def _exponentials(k: Kernel, safe: bool) -> tuple[Value, Value]:
     return least, k.reduced(held)
 
 
-def _softmax(k: Kernel, safe: bool = False) -> None:
-    least, total = _exponentials(k, safe)
+def _softmax(k: Kernel, *, safe: bool = False) -> None:
+    least, total = _exponentials(k, safe=safe)
     part = reciprocal(k, total)
     if safe:
         part = k.pick(total, part, 0.0)
@@ -279,14 +279,14 @@ def _softmax(k: Kernel, safe: bool = False) -> None:
 
 
 def _log_softmax(k: Kernel) -> None:
-    least, total = _exponentials(k, False)
+    least, total = _exponentials(k, safe=False)
     off = k.mad(least, 1.0, -log2(k, total)) * LN_2
     with k.sweep():
         k.emit(k.input(0) + off)
 
 
 def _logsumexp(k: Kernel) -> None:
-    least, total = _exponentials(k, False)
+    least, total = _exponentials(k, safe=False)
     leave(k, k.mad(-least, 1.0, log2(k, total)) * LN_2)
 
 
@@ -303,30 +303,30 @@ def _softmax_backward(k: Kernel) -> None:
 
 def _log_softmax_backward(k: Kernel) -> None:
     """g - exp(y) sum(g) of g and y."""
-    total = _gather(k, 0.0, False, lambda: k.input(0))
+    total = _gather(k, 0.0, largest=False, term=lambda: k.input(0))
     with k.sweep():
         k.emit(k.mad(-exp(k, k.input(1)), total, k.input(0)))
 
 
-def _window(k: Kernel, start: float, rows: int, pitch: int, largest: bool) -> Value:
+def _window(k: Kernel, start: float, rows: int, pitch: int, *, largest: bool) -> Value:
     """The largest, or the sum, of a window of ``rows`` rows ``pitch`` rounds apart."""
     held = k.copy(start)
     for row in range(rows):
         with k.sweep():
+            element = k.input(0).ahead(row * pitch)
             if largest:
-                k.max(k.input(0), held, held)
+                k.max(element, held, held)
             else:
-                k.mad(k.input(0), 1.0, held, held)
-            k.displace(row * pitch)
+                k.mad(element, 1.0, held, held)
     return held
 
 
 def _max_pool(k: Kernel, rows: float = 1, pitch: float = 0) -> None:
-    k.emit(_window(k, -math.inf, int(rows), int(pitch), True))
+    k.emit(_window(k, -math.inf, int(rows), int(pitch), largest=True))
 
 
 def _average_pool(k: Kernel, rows: float = 1, pitch: float = 0, count: float = 1.0) -> None:
-    k.emit(_window(k, 0.0, int(rows), int(pitch), False) * (1 / count))
+    k.emit(_window(k, 0.0, int(rows), int(pitch), largest=False) * (1 / count))
 
 
 def _max_pool_places(k: Kernel, rows: float = 1, pitch: float = 0) -> None:
@@ -334,11 +334,10 @@ def _max_pool_places(k: Kernel, rows: float = 1, pitch: float = 0) -> None:
     held, best, place = k.copy(-math.inf), k.copy(0.0), k.copy(0.0)
     for row in range(int(rows)):
         with k.sweep():
-            larger = k.less(held, k.input(0))
-            k.displace(row * int(pitch))
+            element = k.input(0).ahead(row * int(pitch))
+            larger = k.less(held, element)
             k.pick(larger, place, best, best)
-            k.max(k.input(0), held, held)
-            k.displace(row * int(pitch))
+            k.max(element, held, held)
             k.mad(place, 1.0, 1.0, place)
     k.emit(held)
     k.emit(best)
@@ -351,10 +350,8 @@ def _max_pool_backward(k: Kernel, *windows: float) -> None:
     """
     held = k.copy(0.0)
     for ahead, place in zip(windows[::2], windows[1::2], strict=True):
-        here = k.copy(k.input(1))
-        k.displace(int(ahead))
-        held = k.mad(k.equal(here, place), k.input(0), held)
-        k.displace(int(ahead))
+        here = k.copy(k.input(1).ahead(int(ahead)))
+        held = k.mad(k.equal(here, place), k.input(0).ahead(int(ahead)), held)
     k.emit(held)
 
 
@@ -374,23 +371,25 @@ ROWS: dict[str, Formula] = {
     "nansum": Formula(_sum_of_numbers, 1, _ANY),
     "count_nonzero": Formula(_nonzero, 1, _ANY),
     "dot": Formula(_dot, 2, _ANY),
-    "_weight_norm_interface": Formula(_weight_norm, 1, (Over.SLOTS,), 1, True),
-    "_weight_norm_interface_backward": Formula(_weight_norm_backward, 2, (Over.SLOTS,), 2, True),
+    "_weight_norm_interface": Formula(_weight_norm, 1, (Over.SLOTS,), 1, by_strip=True),
+    "_weight_norm_interface_backward": Formula(
+        _weight_norm_backward, 2, (Over.SLOTS,), 2, by_strip=True
+    ),
     "logsumexp": Formula(_logsumexp, 1, _FREE),
     "native_layer_norm": Formula(_layer_norm, 1, _ACROSS, words=1),
     "native_layer_norm_backward": Formula(_layer_norm_backward, 2, _ACROSS, words=1),
     "_fused_rms_norm": Formula(_rms_norm, 1, _ACROSS, words=1),
     "_fused_rms_norm_backward": Formula(_rms_norm_backward, 2, _ACROSS, words=1),
     "_softmax": Formula(_softmax, 1, _FREE),
-    "_safe_softmax": Formula(lambda k: _softmax(k, True), 1, _FREE),
+    "_safe_softmax": Formula(lambda k: _softmax(k, safe=True), 1, _FREE),
     "_log_softmax": Formula(_log_softmax, 1, _FREE),
     "_softmax_backward_data": Formula(_softmax_backward, 2, _FREE),
     "_log_softmax_backward_data": Formula(_log_softmax_backward, 2, _FREE),
     "batch_sums": Formula(_batch_sums, 1, (Over.SLOTS,), words=2, by_strip=True),
     "batch_scale": Formula(_batch_scale, 1, (Over.SLOTS,), words=2, by_strip=True),
-    "batch_sums_backward": Formula(_batch_sums_backward, 2, (Over.SLOTS,), 4, True),
-    "batch_scale_backward": Formula(_batch_scale_backward, 2, (Over.SLOTS,), 4, True),
-    "weight_sums": Formula(_weight_sums, 2, (Over.SLOTS,), 2, True),
+    "batch_sums_backward": Formula(_batch_sums_backward, 2, (Over.SLOTS,), 4, by_strip=True),
+    "batch_scale_backward": Formula(_batch_scale_backward, 2, (Over.SLOTS,), 4, by_strip=True),
+    "weight_sums": Formula(_weight_sums, 2, (Over.SLOTS,), 2, by_strip=True),
     "max_pool": Formula(_max_pool, 1, _ACROSS),
     "avg_pool": Formula(_average_pool, 1, _ACROSS),
     "max_pool_places": Formula(_max_pool_places, 1, _ACROSS),

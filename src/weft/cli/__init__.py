@@ -114,7 +114,7 @@ def main() -> None:
         silence_stdout()
         sys.exit(0)
     except (ValueError, OSError) as error:
-        from weft.cli.faults import is_users_mistake
+        from weft.faults import is_users_mistake
 
         if not is_users_mistake(error):
             raise
