@@ -10,7 +10,7 @@ from weft.rtl.cosimulation.build import Design, build_cpp, lint
 from weft.rtl.hardware import VERILOG
 from weft.rtl.inspection.structure import closure
 
-BENCH = VERILOG.parent / "bench" / "check_fp.cpp"
+BENCH = VERILOG.parent / "cosimulation" / "bench" / "check_fp.cpp"
 LEAVES = (
     "fp16_multiplier",
     "fp32_adder",

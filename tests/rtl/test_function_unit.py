@@ -16,7 +16,7 @@ from weft.rtl.hardware.tables import TABLE, table_text
 from weft.rtl.inspection.structure import closure
 from weft.sim.lanes.functions import WIDTHS, Function, coefficients, evaluate
 
-BENCH = VERILOG.parent / "bench" / "drive_function.cpp"
+BENCH = VERILOG.parent / "cosimulation" / "bench" / "drive_function.cpp"
 DESIGN = Design("function_unit", closure("function_unit"))
 Words = NDArray[np.uint32]
 

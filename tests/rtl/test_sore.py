@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from weft.rtl.cosimulation.build import Design, build_cpp, lint, sources_of
 from weft.rtl.hardware import VERILOG
 
-BENCH = VERILOG.parent / "bench" / "drive_sore.cpp"
+BENCH = VERILOG.parent / "cosimulation" / "bench" / "drive_sore.cpp"
 PIPELINE = 34
 SPECIAL = np.array(
     [0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x0400, 0x7BFF, 0x7C00, 0xFC00, 0x7E00, 0xFE01],

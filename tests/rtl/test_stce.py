@@ -51,7 +51,7 @@ ARRAYS = (Array(4, 4, 4, 2, 4), Array(4, 8, 4, 1, 3), Array(8, 8, 4, 2, 4))
 def design(array: Array) -> Design:
     return Design(
         "stce_bench",
-        (*sources_of(*PARTS), VERILOG.parent / "bench" / "stce_bench.v"),
+        (*sources_of(*PARTS), VERILOG.parent / "cosimulation" / "bench" / "stce_bench.v"),
         {
             "ROWS": array.rows,
             "COLS": array.cols,

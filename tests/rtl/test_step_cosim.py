@@ -18,6 +18,7 @@ from tests.rtl.small_network import small_network
 from weft import emulation
 from weft.emulation import LayerPatterns, emulate_step, sgd_momentum
 from weft.mapper.placement.place import Hyperparameters, place
+from weft.mapper.pricing.settings import GpuSettings, SatSettings
 from weft.mapper.scheduling.words import LayoutError
 from weft.rtl.cosimulation.simulate import Pauses
 from weft.sim.engine import Engine
@@ -26,10 +27,9 @@ from weft.sim.reference.stepper import run_program
 from weft.simulation import Settings, simulate_model
 from weft.step_cosim import cosim_step, prepare
 
+WORDS = "sat-4x4-words"
 MODEL = f"{Path(__file__).with_name('small_network.py')}:small_network"
-BDWP = Settings(recipe="bdwp", pattern="2:8", dense_stem=False, dense_classifier=False).on(
-    "sat-4x4-words"
-)
+BDWP = Settings(recipe="bdwp", pattern="2:8", dense_stem=False, dense_classifier=False).on(WORDS)
 
 
 def test_a_scheduled_step_in_verilog_gives_torchs_weights() -> None:
@@ -50,7 +50,7 @@ def test_a_scheduled_step_in_verilog_gives_torchs_weights() -> None:
         ({"pattern": "4:8"}, Pauses(50, 60, 30, 40, 20)),
         ({"pattern": "1:4", "dense_stem": True}, Pauses()),
         ({"optimizer": "adamw"}, Pauses()),
-        ({"without": "overlap,double-buffering,offline-scheduling"}, Pauses()),
+        ({"machine": SatSettings(WORDS, "overlap,double-buffering,offline-scheduling")}, Pauses()),
     ],
 )
 def test_other_steps_agree_too(change: dict[str, object], pauses: Pauses) -> None:
@@ -222,8 +222,8 @@ def test_the_update_is_near_torchs_sgd() -> None:
     ("model", "change", "words"),
     [
         ("resnet18", {}, "cannot hold 3 channels in words of 16"),
-        (MODEL, {"hardware": "sat-4x4"}, 'memory.layout = "blocks"'),
-        (MODEL, {"hardware": "h100-sxm", "pattern": "2:4"}, "runs no program"),
+        (MODEL, {"machine": SatSettings("sat-4x4")}, 'memory.layout = "blocks"'),
+        (MODEL, {"machine": GpuSettings("h100-sxm"), "pattern": "2:4"}, "runs no program"),
         (MODEL, {"recipe": "dense", "pattern": ""}, "cannot hold dense weights transposed"),
         (MODEL, {"pattern": "2:16"}, "cannot hold planes of 36 bytes in beats of 8"),
         (MODEL, {"recipe": "sdgp"}, "cannot hold a mask of a gradient"),

@@ -10,7 +10,7 @@ from weft.rtl.cosimulation.build import Design, build_cpp
 from weft.rtl.hardware import VERILOG
 from weft.rtl.inspection.structure import closure
 
-BENCH = VERILOG.parent / "bench" / "drive_uspe.cpp"
+BENCH = VERILOG.parent / "cosimulation" / "bench" / "drive_uspe.cpp"
 SHAPES = [(4, 2, 4), (5, 1, 3), (8, 3, 8)]
 """(interleave, multiplier stages, adder stages): no waiting line, a waiting line, deep."""
 
