@@ -27,8 +27,9 @@ from weft.sim.gpu.published.accuracy import (
     linear_accuracy,
     pair_accuracy,
 )
+from weft.sim.gpu.published.check import Check
+from weft.sim.gpu.published.parallel import parallel_checks
 from weft.sim.gpu.published.published import (
-    Check,
     cluster_checks,
     convolution_checks,
     sparse_checks,
@@ -48,6 +49,7 @@ CHECKS: dict[str, Callable[[Path], list[Check]]] = {
     "ViT-L step with 2:4 feed-forwards": vit_l_check,
     "published 2:4 speed-ups": sparse_checks,
     "8 to 512 GPUs": cluster_checks,
+    "tensor, pipeline and context ranks": parallel_checks,
     "convolutions on V100": convolution_checks,
 }
 

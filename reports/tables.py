@@ -213,9 +213,24 @@ def _over_limit(layer: LayerCost) -> Shown:
 
 
 def other_tables(run: RunResult) -> list[Table]:
-    """What-if and the zeros of the weights, each only where the run has any."""
-    tables = (_what_if(run), _weights(run))
+    """Parts of a GPU's step, what-if and the weights' zeros, each only where the run has any."""
+    tables = (_parts(run), _what_if(run), _weights(run))
     return [table for table in tables if table.rows]
+
+
+def _parts(run: RunResult) -> Table:
+    """What the time of a step on GPUs is made of."""
+    header = (("part", "part"), ("time_s", "seconds"), ("share", "of the time"))
+    whole = sum(run.parts_s.values()) or 1.0
+    rows = [
+        (
+            _text(name.replace("_", " ")),
+            Shown(f"{seconds:.4g}", seconds),
+            Shown(share(seconds / whole), seconds / whole),
+        )
+        for name, seconds in run.parts_s.items()
+    ]
+    return Table("parts-table", "What the time is made of", header, tuple(rows))
 
 
 def _what_if(run: RunResult) -> Table:

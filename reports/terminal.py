@@ -47,6 +47,8 @@ def _remarks(run: RunResult) -> list[str]:
         f"(skipped zeros counted), {count(total.macs_done)} of {count(total.macs_dense)} "
         "multiply-accumulates done"
     ]
+    if run.parts_s:
+        lines.append(f"of the time: {parts_line(run)}")
     if run.overlap_cycles:
         lines.append(f"stages overlap by {count(run.overlap_cycles)} cycles")
     lines += [f"note: {note}" for note in run.notes]
@@ -54,6 +56,15 @@ def _remarks(run: RunResult) -> list[str]:
         ops = sum(op.count for op in run.uncosted)
         lines.append(f"not costed: {ops} ops ({_op_names(run)})")
     return lines
+
+
+def parts_line(run: RunResult) -> str:
+    """What the time is made of, largest first."""
+    whole = sum(run.parts_s.values()) or 1.0
+    parts = sorted(run.parts_s.items(), key=lambda part: -part[1])
+    return ", ".join(
+        f"{name.replace('_', ' ')} {seconds / whole:.1%}" for name, seconds in parts if seconds > 0
+    )
 
 
 def _op_names(run: RunResult) -> str:

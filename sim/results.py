@@ -171,7 +171,11 @@ class WhatIf:
 
 @dataclass(frozen=True)
 class RunResult:
-    """One simulated training run."""
+    """One simulated training run.
+
+    On GPUs ``parts_s`` says what a step's time is made of, and ``layout`` how the work lies over
+    several: ranks of each kind, micro-batches, and bytes on the fullest one.
+    """
 
     weft_version: str
     model: str
@@ -190,6 +194,8 @@ class RunResult:
     notes: tuple[str, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict[str, str])
     machine: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    parts_s: Mapping[str, float] = field(default_factory=dict[str, float])
+    layout: Mapping[str, Any] = field(default_factory=dict[str, Any])
     overlap_cycles: int = 0
     weights: tuple[WeightPattern, ...] = ()
     critical_path_cycles: Mapping[str, int] = field(default_factory=dict[str, int])

@@ -10,10 +10,13 @@ from pathlib import Path
 from weft.mapper.pricing.machine import Header, Priced, uncosted_ops
 from weft.mapper.pricing.settings import GpuSettings
 from weft.mapper.sparsity.sparsify import Applied
+from weft.sim.gpu.parallel.layout import Layout
+from weft.sim.gpu.parallel.price import LayoutRun, best_layout, simulate_layout
 from weft.sim.gpu.prediction.constants import ConstantSet, read_constants
-from weft.sim.gpu.prediction.link import STRATEGIES, Cluster
+from weft.sim.gpu.prediction.link import STRATEGIES, Cluster, read_cluster
 from weft.sim.gpu.prediction.machine import load_gpu
-from weft.sim.gpu.prediction.step import GpuItem, GpuRun, simulate_step
+from weft.sim.gpu.prediction.settings import GpuSettings as StepSettings
+from weft.sim.gpu.prediction.step import PARTS, GpuItem, GpuRun, simulate_step
 from weft.sim.results import STAGES, Costs, LayerCost, RunResult
 from weft.sim.workload import Workload
 
@@ -57,6 +60,9 @@ class GpuPricing:
         if settings.dtype != "auto":
             load_gpu(settings.hardware).rate_flop_clk_sm(settings.dtype)
         self.constants()
+        _layout(settings)
+        StepSettings(attention=settings.attention)
+        _cluster(settings)
 
     def constants(self) -> Mapping[str, ConstantSet]:
         """A user's own constants by library; none: those that ship.
@@ -84,33 +90,24 @@ def _price(
     The result speaks of all GPUs: its batch, energy, bytes and operations are theirs together.
     """
     hardware, gpus = settings.hardware, settings.gpus
-    cluster = Cluster.of(load_gpu(hardware), gpus) if gpus > 1 else None
-    runs = [
-        (
-            simulate_step(
-                workload,
-                hardware,
-                cluster=cluster,
-                strategy=settings.strategy,
-                constants=constants,
-                fusion=settings.fusion,
-                dtype=settings.dtype,
-            ),
-            count,
-        )
-        for workload, count in steps
-    ]
+    priced = [(_run(workload, settings, constants), times) for workload, times in steps]
+    runs = [(found.run, times) for found, times in priced]
     count = sum(times for _, times in runs)
     workload, first = steps[0][0], runs[0][0]
-    samples = workload.batch * gpus * count
-    layers = _merged(_layer(item, times, gpus) for run, times in runs for item in run.items)
+    batch = first.samples or workload.batch * gpus
+    samples = batch * count
+    layers = _merged(
+        _layer(item, times * found.micro_batches, gpus // found.layout.pipeline)
+        for found, times in priced
+        for item in found.run.items
+    )
     return RunResult(
         weft_version=header.weft_version,
         model=header.model,
         recipe=header.recipe,
         pattern=header.pattern,
         hardware=hardware if gpus == 1 else f"{hardware} x{gpus}",
-        batch=workload.batch * gpus,
+        batch=batch,
         steps=count,
         total=_total(runs, samples, gpus),
         stages={stage: _stage(layers, stage, samples) for stage in STAGES},
@@ -124,7 +121,63 @@ def _price(
             "gpu_settings": str(first.settings),
         },
         machine=_machine(hardware, first.settings.dtype, gpus),
+        parts_s={part: sum(run.parts_s[part] * times for run, times in runs) for part in PARTS},
+        layout=_shown_layout(priced[0][0]) if _is_laid_out(settings) else {},
     )
+
+
+def _layout(settings: GpuSettings) -> Layout:
+    return Layout(
+        settings.gpus, settings.tensor, settings.pipeline, settings.context, settings.expert,
+        settings.strategy, settings.micro_batch, settings.schedule, settings.virtual,
+        settings.checkpoint,
+    )  # fmt: skip
+
+
+def _cluster(settings: GpuSettings) -> Cluster | None:
+    if not settings.cluster:
+        return None
+    return read_cluster(Path(settings.cluster), load_gpu(settings.hardware), settings.gpus)
+
+
+def _is_laid_out(settings: GpuSettings) -> bool:
+    plain = Layout(strategy=settings.strategy)
+    return settings.tune or _layout(settings) != plain
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """A step on one GPU, as a layout's result."""
+
+    run: GpuRun
+    layout: Layout
+    micro_batches: int = 1
+
+
+def _run(
+    workload: Workload, settings: GpuSettings, constants: Mapping[str, ConstantSet]
+) -> _Whole | LayoutRun:
+    own = StepSettings(
+        fusion=settings.fusion, dtype=settings.dtype, attention=settings.attention
+    )  # fmt: skip
+    if not _is_laid_out(settings):
+        run = simulate_step(workload, settings.hardware, settings=own, constants=constants)
+        return _Whole(run, _layout(settings))
+    price = best_layout if settings.tune else simulate_layout
+    return price(workload, settings.hardware, _layout(settings), settings=own,
+                 cluster=_cluster(settings), constants=constants)  # fmt: skip
+
+
+def _shown_layout(found: _Whole | LayoutRun) -> dict[str, object]:
+    """The layout, its data ranks, and bytes on the fullest GPU."""
+    shown: dict[str, object] = {
+        **dataclasses.asdict(found.layout),
+        "data": found.layout.data,
+        "micro_batches": found.micro_batches,
+    }
+    if isinstance(found, LayoutRun):
+        shown["memory_bytes"] = dict(found.memory.to_json())
+    return shown
 
 
 def _machine(hardware: str, dtype: str, gpus: int) -> dict[str, object]:

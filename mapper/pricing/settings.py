@@ -36,10 +36,16 @@ class SatSettings:
 class GpuSettings:
     """GPUs of one kind.
 
+    ``gpus`` are laid out as ``tensor`` x ``context`` x data x ``pipeline`` ranks, ``expert`` of
+    them sharing experts; a batch is that of a data rank and runs ``micro_batch`` samples at a time
+    (0: all, one in a pipeline). ``schedule``, ``virtual``, ``checkpoint`` and ``attention`` are of
+    ``weft.sim.gpu.parallel.layout.Layout`` and ``weft.sim.gpu.prediction.settings.GpuSettings``.
+    ``cluster`` is a TOML file of links ("": as their maker wires them). ``tune``: degrees left at 1
+    are chosen, with the checkpointing, for the highest throughput that fits.
+
     ``fusion`` is "eager" or "compile", ``dtype`` that of products ("auto": bf16 where the GPU has
-    it). ``gpus`` work on a batch each; gradients and parameters travel as ``strategy`` says:
-    "replicated" (data-parallel), "sharded" or "sharded-gradients". ``constants`` is a file of
-    ``weft calibrate`` ("": those that ship).
+    it). Gradients and parameters travel as ``strategy`` says: one of ``link.STRATEGIES``.
+    ``constants`` is a file of ``weft calibrate`` ("": those that ship).
     """
 
     hardware: str
@@ -48,6 +54,17 @@ class GpuSettings:
     gpus: int = 1
     strategy: str = "replicated"
     constants: str = ""
+    tensor: int = 1
+    pipeline: int = 1
+    context: int = 1
+    expert: int = 1
+    micro_batch: int = 0
+    schedule: str = "1f1b"
+    virtual: int = 1
+    checkpoint: str = "none"
+    attention: str = "auto"
+    cluster: str = ""
+    tune: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,6 +87,17 @@ class MachineOptions(TypedDict, total=False):
     gpus: int
     strategy: str
     constants: str
+    tensor: int
+    pipeline: int
+    context: int
+    expert: int
+    micro_batch: int
+    schedule: str
+    virtual: int
+    checkpoint: str
+    attention: str
+    cluster: str
+    tune: bool
 
 
 _KINDS: dict[type[Any], str] = {

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 __all__ = ["DEFAULT_KERNELS", "KERNELS", "AttentionRate", "attention_flop_s", "check_kernel"]
 
-KERNELS = ("auto", "math", "flash1", "triton1", "flash2", "flash3", "cudnn")
-"""Attention kernels by name; "math" keeps scores in memory, as PyTorch's math path does."""
+KERNELS = ("auto", "math", "flash1", "triton1", "sdpa", "flash2", "flash3", "cudnn")
+"""Attention kernels by name; "math" keeps scores in memory, as PyTorch's math path does; "sdpa" is
+FlashAttention-2 as PyTorch builds it."""
 
 DEFAULT_KERNELS = {
-    "volta": "flash1", "ampere": "flash2", "ada": "flash2", "hopper": "flash2",
+    "volta": "flash1", "ampere": "flash2", "ada": "flash2", "hopper": "sdpa",
     "blackwell": "cudnn", "blackwell-geforce": "flash2",
 }  # fmt: skip
 """What ``scaled_dot_product_attention`` runs: its flash backend is FlashAttention-2 (since
@@ -43,6 +44,11 @@ _RATES: dict[tuple[str, str], dict[int, AttentionRate]] = {
         64: AttentionRate(324e12, 294e12, 70, 245),
         128: AttentionRate(372e12, 326e12, 100, 260),
         256: AttentionRate(326e12, 300e12, 80, 260),
+    },
+    ("sdpa", "hopper"): {
+        64: AttentionRate(0.8 * 324e12, 0.8 * 294e12, 70, 245),
+        128: AttentionRate(0.8 * 372e12, 0.8 * 326e12, 30, 260),
+        256: AttentionRate(0.8 * 326e12, 0.8 * 300e12, 80, 260),
     },
     ("flash3", "hopper"): {
         64: AttentionRate(505e12, 490e12, 200, 380),
@@ -72,8 +78,11 @@ at 256 assumed as at 128). A100, FlashAttention-2: arXiv:2307.08691, section 4.1
 63 % of 312 TFLOP/s; head size 64 by its figures 5 and 6, about five sixths. The first version
 reaches 30 to 50 % forward and 25 to 35 % backward (same, section 1); the Triton version, 1.3 to 1.5
 times slower than FlashAttention-2 forward and about twice backward (same, section 4.1): their
-middles."""
+middles. PyTorch's own build on H100: 287, 293, 298, 288, 304 TFLOP/s forward without a mask at 1024
+to 16384 tokens, head size 128 (pytorch/benchmark pull request 2296), 0.8 of the authors' own; taken
+so for the other sizes and backward."""
 
+_AMPERE = {"sdpa": "flash2"}
 _LIKE_AMPERE = {"ada", "blackwell-geforce", "hopper"}
 
 
@@ -87,10 +96,12 @@ def check_kernel(name: str) -> None:
 
 def _table(kernel: str, architecture: str) -> tuple[dict[int, AttentionRate], float]:
     """Rates by head size, and what to multiply them with per share of the dense peak."""
+    if (kernel, architecture) == ("sdpa", "ampere"):
+        kernel = "flash2"
     if (kernel, architecture) in _RATES:
         return _RATES[kernel, architecture], 0.0
-    if kernel in ("flash1", "triton1", "flash2") and architecture in _LIKE_AMPERE:
-        return _RATES[kernel, "ampere"], 312e12
+    if kernel in ("flash1", "triton1", "sdpa", "flash2") and architecture in _LIKE_AMPERE:
+        return _RATES[_AMPERE.get(kernel, kernel), "ampere"], 312e12
     if kernel in ("flash3", "cudnn") and architecture.startswith("blackwell"):
         return _RATES["cudnn", "hopper"], 989.4e12
     if architecture == "volta":

@@ -1,21 +1,36 @@
 """Traffic between GPUs: links, collectives as rings or trees, and what training must send.
 
-A group of GPUs is nodes of up to ``node_gpus`` joined by NVLink (or PCIe); nodes are joined by one
-network port per GPU. NCCL keeps every link busy at once, so a collective takes as long as its
-slowest level, plus a latency per step of its algorithm.
+A group of GPUs fills nodes of ``node_gpus`` joined by NVLink (or PCIe), the last node with what is
+left; nodes are joined by one network port per GPU. NCCL keeps every link busy at once, so a
+collective takes as long as its slowest level, plus a latency per step of its algorithm.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tomllib
+from dataclasses import dataclass, fields, replace
 from math import ceil, log2
+from pathlib import Path
 
 from weft.sim.gpu.prediction.machine import GpuMachine
 
-__all__ = ["ALGORITHMS", "STRATEGIES", "Cluster", "Traffic", "collective_s", "traffic_s"]
+__all__ = [
+    "ALGORITHMS",
+    "STRATEGIES",
+    "Cluster",
+    "Traffic",
+    "collective_s",
+    "read_cluster",
+    "traffic_s",
+]
 
 ALGORITHMS = ("ring", "tree")
-STRATEGIES = ("replicated", "sharded-gradients", "sharded")
+STRATEGIES = (
+    "replicated", "zero1", "zero2", "zero3", "fsdp2", "hsdp", "sharded-gradients", "sharded",
+)  # fmt: skip
+"""Of data parallelism: "replicated" (DDP); ZeRO 1 to 3 (Rajbhandari et al., arXiv:1910.02054),
+"sharded-gradients" and "sharded" the second and third by PyTorch's names, "fsdp2" the third; "hsdp"
+shards inside a node and replicates between nodes."""
 
 LINK_EFFICIENCY = 0.8
 """Bus bandwidth of large NCCL collectives over the link's own: 235 to 240 of 300 GB/s on A100,
@@ -36,13 +51,20 @@ by protocol inside a node and 3 to 18 us across InfiniBand (nccl/src/graph/tunin
 
 @dataclass(frozen=True)
 class Cluster:
-    """``gpus`` GPUs in nodes of ``node_gpus``; rates are per GPU and direction, bytes/s."""
+    """``gpus`` GPUs in nodes of ``node_gpus``; rates are per GPU and direction, bytes/s.
+
+    ``efficiency`` is the share of a link's rate that a large collective reaches; a step of a
+    collective waits ``link_latency_s`` inside a node and ``network_latency_s`` between two.
+    """
 
     gpus: int
     node_gpus: int
     link_bytes_s: float
     network_bytes_s: float
     algorithm: str = "ring"
+    efficiency: float = LINK_EFFICIENCY
+    link_latency_s: float = STEP_LATENCY_S["link"]
+    network_latency_s: float = STEP_LATENCY_S["network"]
 
     def __post_init__(self) -> None:
         if self.gpus < 1 or self.node_gpus < 1:
@@ -67,6 +89,56 @@ class Cluster:
     def nodes(self) -> int:
         return ceil(self.gpus / self.node_gpus)
 
+    @property
+    def fewest(self) -> int:
+        """GPUs of the smallest node, whose ports all traffic between nodes must pass."""
+        return self.gpus - (self.nodes - 1) * self.node_gpus
+
+    def group(self, ranks: int, stride: int) -> Cluster:
+        """``ranks`` GPUs of it, every ``stride``-th."""
+        return replace(self, gpus=ranks, node_gpus=max(1, self.node_gpus // stride))
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "gpus_per_node": (1, 1024),
+    "link_bytes_s": (1e6, 1e14),
+    "network_bytes_s": (1e6, 1e14),
+    "link_latency_s": (0, 1),
+    "network_latency_s": (0, 1),
+    "efficiency": (0.01, 1),
+}
+
+
+def read_cluster(path: Path, gpu: GpuMachine, gpus: int) -> Cluster:
+    """``gpus`` GPUs wired as a TOML file says: any of ``gpus_per_node``, ``link_bytes_s`` and
+    ``network_bytes_s`` (per GPU and direction), ``link_latency_s``, ``network_latency_s``,
+    ``efficiency`` and ``algorithm``; the rest as their maker wires them.
+
+    Raises:
+        ValueError: the file cannot be read, or a field is unknown or out of range.
+    """
+    try:
+        table = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"cluster file {path}: {error}") from error
+    values: dict[str, float | int | str] = {}
+    for name, value in table.items():
+        if name == "algorithm":
+            values[name] = str(value)
+            continue
+        if name not in _RANGES:
+            known = ", ".join([*_RANGES, "algorithm"])
+            raise ValueError(f"cluster file {path}: {name} is not a field; fields are {known}")
+        low, high = _RANGES[name]
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not low <= value <= high or (name == "gpus_per_node" and value % 1):
+            raise ValueError(
+                f"cluster file {path}: {name} is {value!r}; it must be {low:g} to {high:g}"
+            )
+        values["node_gpus" if name == "gpus_per_node" else name] = value
+    known_fields = {field.name for field in fields(Cluster)}
+    return replace(Cluster.of(gpu, gpus), **{k: v for k, v in values.items() if k in known_fields})  # type: ignore[arg-type]
+
 
 @dataclass(frozen=True)
 class Traffic:
@@ -78,20 +150,24 @@ class Traffic:
     all_reduce: float
 
 
-def _latency_s(cluster: Cluster) -> float:
+def _latency_s(cluster: Cluster, *, tree: bool) -> float:
+    """One pass around the ring, or up (or down) the tree; a node is a chain in a tree."""
     inside = min(cluster.gpus, cluster.node_gpus)
-    if cluster.algorithm == "tree":
-        near, far = ceil(log2(inside)) if inside > 1 else 0, ceil(log2(cluster.nodes))
+    if tree:
+        near, far = inside - 1, ceil(log2(cluster.nodes))
+        near = ceil(log2(inside)) if cluster.nodes == 1 and inside > 1 else near
     else:
-        near, far = (inside - 1) * cluster.nodes, cluster.nodes - 1
-    return near * STEP_LATENCY_S["link"] + far * STEP_LATENCY_S["network"]
+        far = cluster.nodes if cluster.nodes > 1 else 0
+        near = max(0, cluster.gpus - 1 - far)
+    return near * cluster.link_latency_s + far * cluster.network_latency_s
 
 
 def collective_s(kind: str, size: float, cluster: Cluster) -> float:
     """Time of ``gather`` or ``reduce`` (each moves ``size`` bytes once) or ``all-reduce`` (twice).
 
-    ``size`` is the whole tensor's. A ring passes (n-1)/n of it through every GPU's link; a tree
-    passes all of it. Between nodes a node's ports share the (nodes-1)/nodes that it lacks.
+    ``size`` is the whole tensor's. A ring over n GPUs passes (n-1)/n of it over every link and
+    through the ports of every node, those of the smallest node being the fewest. A double binary
+    tree passes all of it; NCCL has trees for all-reduce only, and rings for the others.
 
     Raises:
         ValueError: an unknown kind of collective.
@@ -100,20 +176,17 @@ def collective_s(kind: str, size: float, cluster: Cluster) -> float:
         raise ValueError(f"collective is {kind!r}; it must be gather, reduce or all-reduce")
     if cluster.gpus == 1:
         return 0.0
-    inside = min(cluster.gpus, cluster.node_gpus)
-    ring = cluster.algorithm == "ring"
-    near = (cluster.gpus - 1) / cluster.gpus if ring else 1.0
-    far = (cluster.nodes - 1) / cluster.nodes if ring else min(1.0, cluster.nodes - 1.0)
-    seconds = max(
-        near * size / (cluster.link_bytes_s * LINK_EFFICIENCY) if inside > 1 else 0.0,
-        far * size / (inside * cluster.network_bytes_s * LINK_EFFICIENCY),
-    )
-    return (2 if kind == "all-reduce" else 1) * (seconds + _latency_s(cluster))
+    tree = cluster.algorithm == "tree" and kind == "all-reduce"
+    volume = size * (1.0 if tree else (cluster.gpus - 1) / cluster.gpus) / cluster.efficiency
+    seconds = volume / cluster.link_bytes_s if cluster.node_gpus > 1 else 0.0
+    if cluster.nodes > 1:
+        seconds = max(seconds, volume / (cluster.fewest * cluster.network_bytes_s))
+    return (2 if kind == "all-reduce" else 1) * (seconds + _latency_s(cluster, tree=tree))
 
 
 def traffic_s(
     strategy: str,
-    parameters: int,
+    parameters: float,
     cluster: Cluster,
     *,
     parameter_bytes: float = 2.0,
@@ -122,10 +195,12 @@ def traffic_s(
 ) -> Traffic:
     """Seconds of communication per step, by when it may overlap with computing.
 
-    "replicated" all-reduces gradients; "sharded-gradients" (ZeRO 2) reduces gradients and gathers
-    the updated parameters once; "sharded" (ZeRO 3, FSDP) gathers parameters for the forward and
-    again for the backward pass, and reduces gradients. Each is cut into ``pieces`` of equal size,
-    as frameworks do by layer or bucket.
+    "replicated" all-reduces gradients; "zero1" reduces gradients and gathers updated parameters,
+    once per step however many micro-batches; "zero2" ("sharded-gradients") reduces every
+    micro-batch's; "zero3" ("sharded", "fsdp2") gathers parameters for the forward and again for the
+    backward pass, and reduces gradients; "hsdp" does so inside a node and all-reduces what a GPU
+    holds between nodes. Each is cut into ``pieces`` of equal size, as frameworks do by layer or
+    bucket.
 
     Raises:
         ValueError: an unknown strategy.
@@ -133,10 +208,23 @@ def traffic_s(
     if strategy not in STRATEGIES:
         raise ValueError(f"strategy is {strategy!r}; it must be one of {', '.join(STRATEGIES)}")
 
-    def seconds(kind: str, each: float) -> float:
-        return pieces * collective_s(kind, parameters * each / pieces, cluster)
+    def seconds(kind: str, each: float, group: Cluster = cluster, share: float = 1.0) -> float:
+        return pieces * collective_s(kind, share * parameters * each / pieces, group)
 
     if strategy == "replicated":
         return Traffic(0.0, 0.0, 0.0, seconds("all-reduce", gradient_bytes))
+    if strategy == "zero1":
+        once = seconds("reduce", gradient_bytes) + seconds("gather", parameter_bytes)
+        return Traffic(0.0, 0.0, 0.0, once)
+    if strategy == "hsdp":
+        inside = min(cluster.gpus, cluster.node_gpus)
+        node = replace(cluster, gpus=inside)
+        between = replace(cluster, gpus=cluster.nodes, node_gpus=1)
+        gather = seconds("gather", parameter_bytes, node)
+        return Traffic(
+            gather, gather, seconds("reduce", gradient_bytes, node),
+            seconds("all-reduce", gradient_bytes, between, 1.0 / inside),
+        )  # fmt: skip
     gather, reduce = seconds("gather", parameter_bytes), seconds("reduce", gradient_bytes)
-    return Traffic(gather, gather if strategy == "sharded" else 0.0, reduce, 0.0)
+    again = strategy in ("sharded", "zero3", "fsdp2")
+    return Traffic(gather, gather if again else 0.0, reduce, 0.0)

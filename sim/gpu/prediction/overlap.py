@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from weft.sim.gpu.prediction.link import Cluster, traffic_s
 from weft.sim.gpu.prediction.machine import GpuMachine
@@ -29,24 +29,28 @@ class Exchange:
 def exchange(
     workload: Workload, cluster: Cluster, strategy: str, *, forward_s: float, backward_s: float,
     parameter_bytes: float, gradient_bytes: float, accumulate: int, gpu: GpuMachine,
+    layers: int = 0,
 ) -> Exchange:  # fmt: skip
     """Traffic of a step whose passes compute for ``forward_s`` and ``backward_s``.
 
     It overlaps with its pass but for the first and last of its pieces, and takes SMs from what it
-    overlaps with.
+    overlaps with. ``layers`` pieces, 0: one for every four weights.
     """
     names = {p.right.parameter for p in workload.products if p.right.parameter}
-    pieces = max(1, len(names) // 4)
+    pieces = layers or max(1, len(names) // 4)
     traffic = traffic_s(
         strategy, workload.parameters, cluster, parameter_bytes=parameter_bytes,
         gradient_bytes=gradient_bytes, pieces=pieces,
     )  # fmt: skip
-    traffic = replace(traffic, all_reduce=traffic.all_reduce / accumulate)
-    late = traffic.backward_gather + traffic.reduce + traffic.all_reduce
+    late = traffic.backward_gather + traffic.reduce
     total = traffic.forward_gather + late
-    ends = (traffic.forward_gather + traffic.reduce + traffic.all_reduce) / pieces
     hidden = min(traffic.forward_gather, forward_s) + min(late, backward_s)
+    ends = (traffic.forward_gather + traffic.reduce) / pieces
     waits = min(total, max(total - hidden, ends))
+    left = max(0.0, backward_s - late)  # of the last micro-batch's backward pass
+    summed = traffic.all_reduce
+    waits += max(summed - left, summed / pieces) / accumulate
+    total += summed / accumulate
     taken = COLLECTIVE_SMS.get(gpu.architecture, OTHER_SMS)
     slowed = (total - waits) * taken / gpu.sms
     note = (

@@ -26,7 +26,8 @@ class GpuSettings:
     ``CHECKPOINTS``. ``accumulate`` steps share one update, one making of masks and, where
     replicated, one sum of gradients. ``gradient_bytes`` each travel between GPUs, 0: 4 beside
     FP32 master weights, else those of the products' type. ``layout`` "nchw": convolutions on
-    tensor cores turn their operands around.
+    tensor cores turn their operands around. ``scaling`` of 8-bit products is "dynamic" (torchao) or
+    "delayed" (Transformer Engine).
     """
 
     fusion: str = "eager"
@@ -40,12 +41,17 @@ class GpuSettings:
     accumulate: int = 1
     gradient_bytes: float = 0.0
     layout: str = "nhwc"
+    scaling: str = "dynamic"
 
     def __post_init__(self) -> None:
         if self.accumulate < 1:
             raise ValueError(f"accumulate is {self.accumulate}; it must be at least 1")
         check_kernel(self.attention)
-        for name, allowed in (("checkpoint", CHECKPOINTS), ("layout", ("nhwc", "nchw"))):
+        for name, allowed in (
+            ("checkpoint", CHECKPOINTS),
+            ("layout", ("nhwc", "nchw")),
+            ("scaling", ("dynamic", "delayed")),
+        ):
             value = getattr(self, name)
             if value not in allowed:
                 raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(allowed)}")

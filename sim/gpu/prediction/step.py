@@ -36,9 +36,20 @@ from weft.sim.gpu.prediction.vector import (
 )
 from weft.sim.workload import MaskWork, Product, Stage, UpdateOp, VectorOp, Workload
 
-__all__ = ["PARTS", "GpuItem", "GpuRun", "GpuSettings", "simulate_step"]
+__all__ = [
+    "PARTS",
+    "GpuItem",
+    "GpuRun",
+    "GpuSettings",
+    "StepContext",
+    "price_items",
+    "simulate_step",
+]
 
-PARTS = ("products", "attention", "elementwise", "optimizer", "exposed_communication", "host")
+PARTS = (
+    "products", "attention", "elementwise", "optimizer", "exposed_communication", "host",
+    "pipeline_bubble",
+)  # fmt: skip
 """What the time of a step is made of. Launches wait inside the parts; "host" is what they add
 beyond."""
 
@@ -105,11 +116,12 @@ class GpuRun:
     exposed_s: float = 0.0
     notes: tuple[str, ...] = ()
     parts_s: Mapping[str, float] = field(default_factory=dict[str, float])
+    samples: int = 0
 
     @property
     def samples_per_s(self) -> float:
-        """Samples of all GPUs together, each with ``batch``."""
-        return self.batch * self.gpus / self.time_s
+        """Samples of all GPUs together: ``samples``, or else each GPU's ``batch``."""
+        return (self.samples or self.batch * self.gpus) / self.time_s
 
     def stage_s(self) -> Mapping[str, float]:
         """Seconds by stage; vector ops, optimizer and masks have their own."""
@@ -120,7 +132,9 @@ class GpuRun:
 
 
 @dataclass
-class _Context:
+class StepContext:
+    """What pricing the items of one step shares, and what it has to say."""
+
     gpu: GpuMachine
     settings: GpuSettings
     dense: ConstantSet
@@ -190,12 +204,21 @@ def simulate_step(
     """
     machine = load_gpu(gpu) if isinstance(gpu, str) else gpu
     chosen = replace(settings or GpuSettings(), **more)  # type: ignore[arg-type]
+    updates = cluster.gpus if cluster is not None and strategy != "replicated" else 1
+    items, context = price_items(workload, machine, chosen, constants or {}, updates)
+    return _run(workload, items, context, cluster, strategy)
+
+
+def price_items(
+    workload: Workload, machine: GpuMachine, chosen: GpuSettings,
+    constants: Mapping[str, ConstantSet], update_gpus: int = 1,
+) -> tuple[list[GpuItem], StepContext]:  # fmt: skip
+    """Every item of a workload priced, and casts after them; updates are ``update_gpus`` GPUs'."""
     if chosen.dtype == "auto":
         chosen = replace(chosen, dtype="bf16" if machine.bf16_flop_clk_sm else "fp16")
     machine.rate_flop_clk_sm(chosen.dtype)
-    context = _context(machine, chosen, constants or {}, workload)
-    if cluster is not None and strategy != "replicated":
-        context.update_gpus = cluster.gpus
+    context = _context(machine, chosen, constants, workload)
+    context.update_gpus = update_gpus
     attention = AttentionParts()
     if context.attention_kernel != "math":
         attention = find_attention(workload)
@@ -212,12 +235,12 @@ def simulate_step(
     items += _casts(workload, attention, context)
     for uncosted in workload.uncosted:
         context.note(f"not costed: {uncosted.op} in {uncosted.name} ({uncosted.count} times)")
-    return _run(workload, items, context, cluster, strategy)
+    return items, context
 
 
 def _context(
     gpu: GpuMachine, settings: GpuSettings, given: Mapping[str, ConstantSet], workload: Workload
-) -> _Context:
+) -> StepContext:
     dense = given.get("cublas") or load_constants(gpu, "cublas")
     wanted = any(not product.pattern.is_dense for product in workload.products)
     sparse = None
@@ -225,7 +248,7 @@ def _context(
         sparse = given.get("cusparselt") or load_constants(gpu, "cusparselt")
         launch = min(dense.constants.launch_us, sparse.constants.launch_us)
         sparse = replace(sparse, constants=replace(sparse.constants, launch_us=launch))
-    context = _Context(gpu, settings, dense, sparse, load_power(gpu))
+    context = StepContext(gpu, settings, dense, sparse, load_power(gpu))
     for values in (dense, sparse):
         if values is not None and values.inherited_from:
             context.note(f"{values.library} constants inherited from {values.inherited_from}")
@@ -235,7 +258,7 @@ def _context(
 
 
 def _products(
-    workload: Workload, attention: AttentionParts, context: _Context
+    workload: Workload, attention: AttentionParts, context: StepContext
 ) -> dict[int, GpuItem]:
     """Every product priced, by position."""
     plain: list[int] = []
@@ -251,20 +274,35 @@ def _products(
         context.note(reason)
         is_dense = bool(reason) or item.pattern.is_dense or not item.sparse_operand
         (plain if is_dense else sparse).append(position)
-    for positions, is_sparse in ((plain, False), (sparse, True)):
+    wide = _wide(workload, plain, context)
+    for positions, is_sparse, dtype in (
+        ([at for at in plain if at not in wide], False, context.settings.dtype),
+        ([at for at in plain if at in wide], False, "bf16"),
+        (sparse, True, context.settings.dtype),
+    ):
         if positions:
-            found |= _kernels(workload, positions, is_sparse, context)
+            found |= _kernels(workload, positions, is_sparse, dtype, context)
     return found
 
 
+def _wide(workload: Workload, positions: Sequence[int], context: StepContext) -> set[int]:
+    """Products of the last layer, which 8-bit recipes leave in 16 bits (torchao's and
+    torchtitan's filter, Transformer Engine's layers)."""
+    if context.element_bytes >= 2:
+        return set()
+    last = ""
+    for item in workload.products:
+        if item.stage is Stage.FF and item.right.parameter:
+            last = item.name
+    return {at for at in positions if last and workload.items[at].name == last}
+
+
 def _kernels(
-    workload: Workload, positions: Sequence[int], sparse: bool, context: _Context
+    workload: Workload, positions: Sequence[int], sparse: bool, dtype: str, context: StepContext
 ) -> dict[int, GpuItem]:
     """Products through the kernel model, dense or 2:4; a sparse left operand changes sides."""
     values = context.sparse if sparse and context.sparse else context.dense
-    kind = kernel_kind(
-        context.gpu, context.settings.dtype, sparse=sparse, weight_copies=float("inf")
-    )
+    kind = kernel_kind(context.gpu, dtype, sparse=sparse, weight_copies=float("inf"))
     products = [item for at in positions if isinstance(item := workload.items[at], Product)]
     every = np.array([_sizes(product, sparse) for product in products], dtype=np.float64)
     distinct, which = np.unique(every, axis=0, return_inverse=True)
@@ -288,7 +326,7 @@ def _sizes(product: Product, sparse: bool) -> tuple[float, ...]:
 
 def _product_item(
     position: int, product: Product, times: KernelTimes, row: int, kind: KernelKind, sparse: bool,
-    context: _Context,
+    context: StepContext,
 ) -> GpuItem:  # fmt: skip
     gpu = context.gpu
     time_us, moved = float(times.time_us[row]), float(times.memory_bytes[row])
@@ -308,7 +346,7 @@ def _product_item(
 
 
 def _attention(
-    position: int, product: Product, attention: AttentionParts, context: _Context
+    position: int, product: Product, attention: AttentionParts, context: StepContext
 ) -> GpuItem:
     time_us, moved, flop = attention_us(
         product, context.gpu, context.dense.constants, context.attention_flop_s,
@@ -327,7 +365,7 @@ def _other(
     position: int,
     item: Product | VectorOp | UpdateOp | MaskWork,
     cost: VectorCost | None,
-    context: _Context,
+    context: StepContext,
 ) -> GpuItem:
     """Vector ops, updates and mask work: sweeps over memory."""
     if isinstance(item, VectorOp) and cost is not None:
@@ -349,7 +387,7 @@ def _other(
 
 
 def _stream(
-    position: int, name: str, stage: str, op: str, stream: Stream, why: str, context: _Context
+    position: int, name: str, stage: str, op: str, stream: Stream, why: str, context: StepContext
 ) -> GpuItem:
     """A sweep as an item."""
     base = stream_us(stream, context.gpu, context.dense.constants)
@@ -363,11 +401,12 @@ def _stream(
     )  # fmt: skip
 
 
-def _casts(workload: Workload, attention: AttentionParts, context: _Context) -> list[GpuItem]:
+def _casts(workload: Workload, attention: AttentionParts, context: StepContext) -> list[GpuItem]:
     """What the product type costs beside products, once per step.
 
-    Weights cast to 16 bits and gradients back to 32; for 8-bit products each operand is read for
-    its largest magnitude, read again and written in 8 bits.
+    Weights cast to 16 bits and gradients back to 32. For 8-bit products a tensor, operand of two
+    products, is read for its largest magnitude ("dynamic"; "delayed" takes that of earlier steps),
+    read and written in 8 bits, and written turned around for the second product.
     """
     end, items = len(workload.items), list[GpuItem]()
     if context.settings.master_weights and context.vector_bytes < 4:
@@ -379,19 +418,27 @@ def _casts(workload: Workload, attention: AttentionParts, context: _Context) -> 
         stream = Stream(moved, 2.0 * parameters, launches)
         items.append(_stream(end, "weights", "vector", "cast weights", stream, "", context))
     if context.element_bytes < 2:
+        wide = _wide(workload, range(end), context)
         scaled = [
             item.left.elements + item.right.elements
             for position, item in enumerate(workload.items)
-            if isinstance(item, Product) and position not in attention.products
+            if isinstance(item, Product)
+            and position not in attention.products
+            and position not in wide
         ]
-        moved = (2 * context.vector_bytes + context.element_bytes) * sum(scaled)
+        narrow = context.element_bytes
+        once = {
+            "dynamic": 2 * context.vector_bytes + 3 * narrow,
+            "delayed": context.vector_bytes + 2 * narrow,
+        }[context.settings.scaling]
+        moved = once / 2 * sum(scaled)
         stream = Stream(moved, 3.0 * sum(scaled), 4.0 * len(scaled))
         items.append(_stream(end, "operands", "vector", "scale to 8 bits", stream, "", context))
     return items
 
 
 def _run(
-    workload: Workload, items: Sequence[GpuItem], context: _Context, cluster: Cluster | None,
+    workload: Workload, items: Sequence[GpuItem], context: StepContext, cluster: Cluster | None,
     strategy: str,
 ) -> GpuRun:  # fmt: skip
     """The items, once more where the backward pass computes again, host and communication."""
@@ -425,7 +472,7 @@ def _run(
 
 
 def _communication(
-    workload: Workload, items: Sequence[GpuItem], again: float, context: _Context,
+    workload: Workload, items: Sequence[GpuItem], again: float, context: StepContext,
     cluster: Cluster | None, strategy: str,
 ) -> Exchange:  # fmt: skip
     """What parameters and gradients cost beside the passes that hide them."""

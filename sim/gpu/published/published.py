@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,36 +14,18 @@ from weft.sim.gpu.prediction.predict import ProductTable, predict
 from weft.sim.gpu.prediction.rows import read_rows
 from weft.sim.gpu.prediction.step import GpuRun, GpuSettings, simulate_step
 from weft.sim.gpu.prediction.vector import mask_stream, stream_us
+from weft.sim.gpu.published.check import Check
 from weft.sim.gpu.published.shapes import TransformerShape, resnet50, segment_anything, transformer
 from weft.sim.pattern import Pattern
 from weft.sim.workload import Convolution, MaskWork, Operand, Product, Role, Stage, Workload
 
 __all__ = [
-    "Check",
     "cluster_checks",
     "convolution_checks",
     "sparse_checks",
     "throughput_checks",
     "vit_l_check",
 ]
-
-
-@dataclass(frozen=True)
-class Check:
-    """A published figure beside the model's. ``mfu``: shares of the dense peak, NaN if unknown."""
-
-    what: str
-    gpu: str
-    unit: str
-    published: float
-    model: float
-    published_mfu: float = float("nan")
-    mfu: float = float("nan")
-
-    @property
-    def error(self) -> float:
-        """Percent; positive where the model says more."""
-        return 100.0 * (self.model / self.published - 1.0)
 
 
 _MPT = {
@@ -125,13 +107,14 @@ def _throughput(row: dict[str, str]) -> Check | None:
         model = run.samples_per_s * 32
     else:
         return _llama(row, gpu, what)
-    return Check(what, gpu, row["unit"], published, model, mfu=run.model_flop_utilization)
+    return Check(what, gpu, row["unit"], published, model, mfu=run.model_flop_utilization,
+                 parts_s=run.parts_s)  # fmt: skip
 
 
 def _llama(row: dict[str, str], gpu: str, what: str) -> Check:
-    """FSDP over all GPUs; one sequence each where the row names no batch."""
+    """FSDP over all GPUs; two sequences each where the row names none, as torchtitan has it."""
     gpu = "h100-96-500w" if gpu == "h100-sxm" else gpu  # what torchtitan's H100s are
-    batch, length, gpus = int(row["batch_per_gpu"] or 1), int(row["seq_len"]), int(row["gpus"])
+    batch, length, gpus = int(row["batch_per_gpu"] or 2), int(row["seq_len"]), int(row["gpus"])
     dtype = "fp8" if "float8" in row["model"] else "bf16"
     settings = GpuSettings(
         fusion="compile" if "compile" in row["model"] else "eager", dtype=dtype,
@@ -142,7 +125,7 @@ def _llama(row: dict[str, str], gpu: str, what: str) -> Check:
     run = simulate_step(workload, gpu, settings=settings, cluster=cluster, strategy="sharded")
     rate = run.samples_per_s * length / gpus
     return Check(what, gpu, row["unit"], float(row["throughput"]), rate,
-                 mfu=run.model_flop_utilization)  # fmt: skip
+                 mfu=run.model_flop_utilization, parts_s=run.parts_s)  # fmt: skip
 
 
 _STRATEGY = {
@@ -182,6 +165,7 @@ def cluster_checks(folder: Path) -> list[Check]:
                 rate,
                 float(row["MFU"]) / 100,
                 run.model_flop_utilization,
+                run.parts_s,
             )
         )
     return checks

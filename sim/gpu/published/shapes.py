@@ -70,6 +70,7 @@ class _Builder:
 
     def __init__(self) -> None:
         self.items: list[Item] = []
+        self.block = ""
 
     def _after(self) -> tuple[int, ...]:
         return (len(self.items) - 1,) if self.items else ()
@@ -81,7 +82,7 @@ class _Builder:
         """A vector op; ``reads`` and ``writes`` in multiples of its elements."""
         self.items.append(
             VectorOp(
-                op,
+                self.block + op,
                 stage,
                 op,
                 elements,
@@ -112,6 +113,7 @@ class _Builder:
             Stage.BP: (Role.GRADIENT, Role.WEIGHT, Role.GRADIENT),
             Stage.WU: (Role.ACTIVATION, Role.GRADIENT, Role.WEIGHT),
         }[stage]
+        name = self.block + name
         left, right, output = (
             Operand(role, size, parameter=name if role is Role.WEIGHT else "")
             for role, size in zip(roles, (m * k, k * n, m * n), strict=True)
@@ -134,7 +136,7 @@ class _Builder:
             left, output = (ends, score) if (m, k, n) == tall else (score, ends)
             self.items.append(
                 Product(
-                    f"{op}:qk" if k == depth else f"{op}:pv",
+                    f"{self.block}{op}:qk" if k == depth else f"{self.block}{op}:pv",
                     stage,
                     kind,
                     m,
@@ -198,6 +200,7 @@ class _Builder:
 
     def update(self, name: str, elements: int, optimizer: str) -> None:
         state = {"sgd": 0, "sgd-momentum": 1}.get(optimizer, 2)
+        name = self.block + name
         self.items.append(UpdateOp(name, name, elements, optimizer, state, self._after()))
 
 
@@ -219,12 +222,14 @@ def _norm(b: _Builder, shape: TransformerShape, stage: Stage, elements: int) -> 
     if not shape.rms:
         b.vector("native_layer_norm", stage, elements, 2, passes=3, elementwise=False)
         return
+    block, b.block = b.block, f"{b.block}norm."
     b.vector("_to_copy", stage, elements, 0.5, width=4)
     b.vector("pow", stage, elements, 1, width=4)
     b.vector("mean", stage, elements, 1, 0, elementwise=False, width=4)
     b.vector("mul", stage, elements, 1, width=4)
     b.vector("_to_copy", stage, elements, 2)
     b.vector("mul", stage, elements, 1)
+    b.block = block
 
 
 def _norm_backward(b: _Builder, shape: TransformerShape, elements: int) -> None:
@@ -336,19 +341,26 @@ def transformer(shape: TransformerShape, samples: int, length: int) -> Workload:
     scored = int(tokens * shape.scored_share)
     logits = scored * shape.vocabulary
     b.vector("embedding", Stage.FF, tokens * shape.width, 1, elementwise=False)
-    for _ in range(shape.layers):
+    for block in range(shape.layers):
+        b.block = f"blocks.{block}."
         _forward(b, shape, samples, length)
+    b.block = ""
     if logits:
         b.linear("head", Stage.FF, scored, shape.width, shape.vocabulary)
         _loss(b, shape, logits)
         b.linear("head", Stage.BP, scored, shape.width, shape.vocabulary)
-    for _ in range(shape.layers):
+    for block in reversed(range(shape.layers)):
+        b.block = f"blocks.{block}."
         _backward(b, shape, samples, length)
+    b.block = ""
     b.vector("embedding_dense_backward", Stage.BP, tokens * shape.width, 2, elementwise=False)
-    matrices = [(name, k * n) for name, k, n in _halves(shape)] * shape.layers
-    for name, elements in [*matrices, ("head", shape.vocabulary * shape.width)]:
-        if elements:
-            b.update(name, elements, shape.optimizer)
+    for block in range(shape.layers):
+        b.block = f"blocks.{block}."
+        for name, k, n in _halves(shape):
+            b.update(name, k * n, shape.optimizer)
+    b.block = ""
+    if logits:
+        b.update("head", shape.vocabulary * shape.width, shape.optimizer)
     return Workload(shape.name, samples, tuple(b.items), parameters=shape.parameters)
 
 

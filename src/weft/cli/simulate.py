@@ -72,9 +72,35 @@ def simulate(
         str | None,
         typer.Option(help="Of products on a GPU: auto, fp16, bf16, fp32, tf32, fp8 or int8."),
     ] = None,
-    gpus: Annotated[int | None, typer.Option(help="GPUs, each with --batch samples.")] = None,
+    gpus: Annotated[int | None, typer.Option(help="GPUs; --batch is that of a data rank.")] = None,
     strategy: Annotated[
-        str | None, typer.Option(help="Of several GPUs: replicated, sharded or sharded-gradients.")
+        str | None,
+        typer.Option(help="Of data ranks: replicated, zero1, zero2, zero3, fsdp2 or hsdp."),
+    ] = None,
+    tensor: Annotated[int | None, typer.Option(help="GPUs that share every layer.")] = None,
+    pipeline: Annotated[int | None, typer.Option(help="GPUs that layers are dealt to.")] = None,
+    context: Annotated[int | None, typer.Option(help="GPUs that share a sequence.")] = None,
+    expert: Annotated[int | None, typer.Option(help="GPUs that experts are dealt to.")] = None,
+    micro_batch: Annotated[int | None, typer.Option(help="Samples that run at a time.")] = None,
+    schedule: Annotated[
+        str | None, typer.Option(help="Of a pipeline: 1f1b, gpipe, interleaved or zero-bubble.")
+    ] = None,
+    virtual: Annotated[int | None, typer.Option(help="Chunks per interleaved rank.")] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(help="Activations made again: none, selective, selective-op or full."),
+    ] = None,
+    attention: Annotated[
+        str | None,
+        typer.Option(
+            help="Kernel on a GPU: auto, math, flash1, triton1, sdpa, flash2, flash3 or cudnn."
+        ),
+    ] = None,
+    cluster: Annotated[
+        str | None, typer.Option(help="Links between GPUs.", metavar="FILE.toml")
+    ] = None,
+    tune: Annotated[
+        bool | None, typer.Option("--tune", help="Find the fastest layout that fits.")
     ] = None,
     constants: Constants = None,
     memory: Annotated[str | None, typer.Option(help=MEMORY_HELP)] = None,
@@ -113,6 +139,17 @@ def simulate(
             gpus=gpus,
             strategy=strategy,
             constants=constants,
+            tensor=tensor,
+            pipeline=pipeline,
+            context=context,
+            expert=expert,
+            micro_batch=micro_batch,
+            schedule=schedule,
+            virtual=virtual,
+            checkpoint=checkpoint,
+            attention=attention,
+            cluster=cluster,
+            tune=tune,
         ),
     )
     if out is not None:

@@ -1,0 +1,1 @@
+"""One training step on many GPUs: layouts, shards, pipelines and memory."""
