@@ -22,7 +22,7 @@ from weft.mapper.pricing.settings import MachineOptions, SatSettings, takes
 from weft.mapper.sparsity.patterns import pattern_label
 from weft.provenance import provenance, this_command
 from weft.sim.results import RunResult
-from weft.simulation import Settings, resolve, simulate_workload, trace_workload
+from weft.simulation import Settings, resolve, simulate_workload
 from weft.subject import find_subject
 
 if TYPE_CHECKING:
@@ -211,8 +211,7 @@ def _run(job: Job) -> RunResult:
 def _trace(
     model: str, batch: int | None, input_shape: tuple[int, ...] | None, optimizer: str
 ) -> Workload:
-    subject = find_subject(model, batch, input_shape)
-    return trace_workload(subject.build, optimizer=optimizer, name=subject.name)
+    return find_subject(model, batch, input_shape).workload(optimizer)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from weft.emulation import LayerPatterns, Stepped, adamw, emulate_step, kept, sgd_momentum
+from weft.guest import guest
 from weft.mapper.placement.place import Hyperparameters, Placed, place
 from weft.mapper.placement.tensors import Grid
 from weft.mapper.planning.plan import Plan
@@ -80,7 +81,8 @@ def cosim_step(
     """
     rates = rates or Hyperparameters()
     subject = find_subject(model, None, None)
-    plan, step, case = prepare(subject.build, subject.name, settings, seed, rates)
+    with guest(subject.name, subject.folder):
+        plan, step, case = prepare(subject.build, subject.name, settings, seed, rates)
     result, memory = run_and_keep(case, plan.machine, pauses=pauses, wave=wave)
     scheduled = Engine(plan.machine).run(plan.program).cycles
     return StepResult(result, scheduled, tuple(step.check(case, memory, rates)))

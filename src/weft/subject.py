@@ -1,4 +1,4 @@
-"""What MODEL on the command line may be: a zoo name, ``package.module:callable`` or a file's."""
+"""What MODEL on the command line may be: a zoo name, a callable of the user's, a file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from weft.guest import guest
+
+if TYPE_CHECKING:
+    from weft.sim.workload import Workload
+    from weft.simulation import Run, Settings
 
 __all__ = ["Subject", "SubjectError", "find_subject"]
 
@@ -20,10 +26,47 @@ class SubjectError(ValueError):
 
 @dataclass(frozen=True)
 class Subject:
-    """A model by name, and how to build it: ``(model, example_inputs[, loss_fn])``."""
+    """A model by name, and how to build it: ``(model, example_inputs[, loss_fn])``.
+
+    ``folder`` is where the code lies, if it is the user's own.
+    """
 
     name: str
     build: Callable[[], Any]
+    folder: Path | None = None
+
+    def workload(self, optimizer: str) -> Workload:
+        """One traced training step.
+
+        Raises:
+            ValueError: the model cannot be built or traced.
+        """
+        from weft.simulation import trace_workload
+
+        with guest(self.name, self.folder):
+            return trace_workload(self.build, optimizer=optimizer, name=self.name)
+
+    def simulate_real(self, settings: Settings, provenance: dict[str, str]) -> Run:
+        """A run with the model's real weights, for the recipe from-weights.
+
+        Raises:
+            ValueError: whatever the builder raises, in one line; another result.
+        """
+        from weft.simulation import simulate_model
+
+        with guest(self.name, self.folder):
+            return simulate_model(
+                *self._real(), settings=settings, name=self.name, provenance=provenance
+            )
+
+    def _real(self) -> tuple[Any, ...]:
+        try:
+            built = self.build()
+        except Exception as error:
+            raise SubjectError(f"{self.name} cannot be built: {_short(error)}") from error
+        if not isinstance(built, tuple) or len(built) not in (2, 3):
+            raise SubjectError(f"{self.name} must return (model, example_inputs[, loss_fn])")
+        return built
 
 
 def find_subject(text: str, batch: int | None, input_shape: tuple[int, ...] | None) -> Subject:
@@ -65,36 +108,43 @@ def _from_zoo(name: str, batch: int | None, input_shape: tuple[int, ...] | None)
 
 def _from_callable(text: str) -> Subject:
     place, _, attribute = text.rpartition(":")
-    module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
-    found = getattr(module, attribute, None)
+    of_file = place.endswith(".py")
+    folder = Path(place).parent if of_file else Path.cwd()
+    with guest(text, folder):
+        module = _load_file(Path(place)) if of_file else _load_module(place)
+        found = getattr(module, attribute, None)
     if not callable(found):
         offered = [name for name in vars(module) if callable(getattr(module, name))]
         near = difflib.get_close_matches(attribute, offered, n=3, cutoff=0.4)
         hint = f"; nearest: {', '.join(near)}" if near else ""
         raise SubjectError(f"{place} has no callable {attribute!r}{hint}")
-    return Subject(text, found)
+    return Subject(text, found, folder)
 
 
 def _load_module(name: str) -> Any:
-    sys.path.insert(0, str(Path.cwd()))
     try:
         return importlib.import_module(name)
     except Exception as error:
         raise SubjectError(f"module {name!r} cannot be imported: {_short(error)}") from error
-    finally:
-        sys.path.pop(0)
 
 
 def _load_file(path: Path) -> Any:
     if not path.is_file():
         raise SubjectError(f"file {path} does not exist")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    known = sys.modules.get(path.stem)
+    ours = known is None or getattr(known, "__file__", None) == str(path.resolve())
+    # Dataclasses and siblings look a module up by its name; one that is taken stays as it is.
+    name = path.stem if ours else f"_weft_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:
         raise SubjectError(f"file {path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except BaseException as error:
+        del sys.modules[name]
+        if not isinstance(error, Exception):
+            raise
         raise SubjectError(f"file {path} cannot be run: {_short(error)}") from error
     return module
 

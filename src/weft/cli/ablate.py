@@ -11,7 +11,7 @@ from weft.cli.output import console, write_json
 from weft.mapper.scheduling.switches import feature_names
 from weft.mapper.sparsity.patterns import pattern_setting
 from weft.reports.terminal import ablation_table
-from weft.simulation import Settings, resolve, simulate_workload, trace_workload
+from weft.simulation import Settings, resolve, simulate_workload
 from weft.subject import find_subject
 
 __all__ = ["app"]
@@ -38,8 +38,7 @@ def ablate(
         resolve(variant)
     rows: list[dict[str, int | str]] = []
     for model in models:
-        subject = find_subject(model, batch, shape(input))
-        workload = trace_workload(subject.build, optimizer=settings.optimizer, name=subject.name)
+        workload = find_subject(model, batch, shape(input)).workload(settings.optimizer)
         row: dict[str, int | str] = {"model": model}
         for without, variant in variants.items():
             row[without or "all on"] = simulate_workload(workload, variant).cycles or 0

@@ -39,10 +39,8 @@ from weft.simulation import (
     Run,
     Settings,
     resolve,
-    simulate_model,
     simulate_topology,
     simulate_workload,
-    trace_workload,
 )
 from weft.subject import find_subject
 
@@ -204,12 +202,8 @@ def _of_model(
     known = provenance(resolve(settings), this_command())
     subject = find_subject(model, batch, sample)
     if settings.recipe == "from-weights":
-        built = subject.build()
-        if not isinstance(built, tuple):
-            raise ValueError(f"{model} must return (model, example_inputs[, loss_fn])")
-        return simulate_model(*built, settings=settings, name=subject.name, provenance=known)
-    workload = trace_workload(subject.build, optimizer=settings.optimizer, name=subject.name)
-    return simulate_workload(workload, settings, provenance=known)
+        return subject.simulate_real(settings, known)
+    return simulate_workload(subject.workload(settings.optimizer), settings, provenance=known)
 
 
 def _unexplained(result: RunResult) -> RunResult:
