@@ -15,6 +15,7 @@ SOFTMAXES = frozenset({"_softmax", "_safe_softmax", "_log_softmax"})
 PRODUCTS = frozenset(
     {
         "mm", "addmm", "bmm", "baddbmm", "addbmm", "_scaled_mm", "_grouped_mm",
+        "mv", "addmv", "dot", "vdot",
         "convolution", "convolution_backward", "_convolution", "convolution_overrideable",
     }
 )  # fmt: skip

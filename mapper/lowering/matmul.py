@@ -1,4 +1,4 @@
-"""Matrix products: mm, bmm and their kin, forward and backward."""
+"""Matrix products: mm, bmm, mv and their kin, forward and backward."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class _Sizes(NamedTuple):
     batch: int
 
 
-@lowers("mm", "bmm", "_scaled_mm", "_grouped_mm")
+@lowers("mm", "bmm", "_scaled_mm", "_grouped_mm", "mv", "dot", "vdot")
 def _plain(lowering: Lowering, op: Op) -> None:
     _product(lowering, op, lowering.tensor(op.arguments[0]), lowering.tensor(op.arguments[1]))
 
 
-@lowers("addmm", "addmm_", "baddbmm", "baddbmm_", "addbmm", "addbmm_")
+@lowers("addmm", "addmm_", "baddbmm", "baddbmm_", "addbmm", "addbmm_", "addmv", "addmv_")
 def _with_addend(lowering: Lowering, op: Op) -> None:
     addend, left, right = (lowering.tensor(argument) for argument in op.arguments[:3])
     made = _product(lowering, op, left, right)
@@ -33,12 +33,13 @@ def _with_addend(lowering: Lowering, op: Op) -> None:
 
 
 def _sizes(left: Tensor, right: Tensor) -> _Sizes:
-    """m, k, n, batch of a product of two matrices or two batches of them.
+    """m, k, n, batch of a product of two matrices, two batches of them, or with a vector.
 
     Of a grouped product, where the rows of one matrix are dealt out to a batch of others, all
     groups together make one product.
     """
-    a, b = left.shape, right.shape
+    a = left.shape if len(left.shape) > 1 else (1, *left.shape)
+    b = right.shape if len(right.shape) > 1 else (*right.shape, 1)
     return _Sizes(a[-2], a[-1], b[-1], a[0] if len(a) == len(b) == 3 else 1)
 
 

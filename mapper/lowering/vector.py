@@ -241,17 +241,3 @@ def _accumulate(lowering: Lowering, op: Op) -> None:
         reads=inputs[0].distinct,
         programs=("add",),
     )
-
-
-@lowers("mv", "addmv", "dot", "vdot")
-def _matrix_vector(lowering: Lowering, op: Op) -> None:
-    """One multiply-add per element of the matrix; PyTorch's counter does not call it a product."""
-    inputs = read_tensors(lowering, op)
-    emit(
-        lowering,
-        op,
-        elements=largest(inputs),
-        reads=sum(tensor.distinct for tensor in inputs),
-        rows=written(lowering, op),
-        programs=("dot",),
-    )

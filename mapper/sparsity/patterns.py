@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -72,12 +72,14 @@ def choose_by_layer(
 ) -> Callable[[Product], Pattern]:
     """Each product's pattern by its layer's name; layers that no rule matches stay dense.
 
-    Warns of a rule that matches no layer of ``workload``.
+    Raises:
+        ValueError: a rule that matches no layer of ``workload``; the nearest are named.
     """
     names = {product.name for product in workload.products}
     for rule in patterns:
         if not any(fnmatchcase(name, rule) for name in names):
-            warnings.warn(f"pattern rule {rule!r} matches no layer", stacklevel=2)
+            near = difflib.get_close_matches(rule, names, n=3, cutoff=0.0)
+            raise ValueError(f"pattern rule {rule!r} matches no layer; nearest: {', '.join(near)}")
     by_name = {name: _last_match(name, patterns.items()) for name in names}
     return lambda product: by_name[product.name]
 

@@ -27,16 +27,17 @@ def topology_workload(
 
     ``training`` adds the input gradient of every layer but the first, the weight gradients and
     the updates, taking the right operand of every product as a weight. ``images`` is the batch of
-    convolutions; a matrix product's M already holds its samples.
+    convolutions, beside the one that a line may have; a matrix product's M already holds its
+    samples.
 
     Raises:
         ValueError: fewer than one image, more than one for matrix products, unknown optimizer.
     """
     if images < 1:
-        raise ValueError(f"--batch is {images}; it must be at least 1")
+        raise ValueError(f"batch is {images}; it must be at least 1")
     if images > 1 and any(layer.convolution is None for layer in topology.layers):
         raise ValueError(
-            f"--batch is {images}; in {topology.name} M already holds the samples, so it must be 1"
+            f"batch is {images}; in {topology.name} M already holds the samples, so it must be 1"
         )
     if optimizer not in UPDATE_PASSES:
         raise ValueError(f"optimizer {optimizer!r} is not known; allowed: {', '.join(_STATE)}")
@@ -50,13 +51,14 @@ def topology_workload(
         batch=images,
         items=tuple(items),
         parameters=sum(_weight(layer).elements for layer in layers),
-        notes=_notes(layers, training=training),
+        notes=(*topology.notes, *_notes(layers, training=training)),
     )
 
 
 def _with_images(layer: Layer, images: int) -> Layer:
     if layer.convolution is None:
         return layer
+    images *= layer.images
     convolution = dataclasses.replace(layer.convolution, images=images)
     return dataclasses.replace(layer, m=layer.m * images, convolution=convolution)
 

@@ -253,8 +253,7 @@ def simulate_workload(
 ) -> Run:
     """Simulate a traced workload on the machine of ``settings``."""
     machine = resolve(settings)
-    given = parse_patterns(settings.pattern)
-    if isinstance(given, Mapping):
+    if patterns is None and isinstance(given := parse_patterns(settings.pattern), Mapping):
         patterns = choose_by_layer(given, workload)
     recipe, chosen = _recipe(settings, patterns)
     applied = distinct_steps(
@@ -289,7 +288,7 @@ def simulate_topology(
         return simulate_workload(workload, settings, provenance=provenance)
     if settings.recipe != "dense":
         raise ValueError(
-            f"{topology.name} has a sparsity column, and --recipe is {settings.recipe}; "
+            f"{topology.name} has a sparsity column, and recipe is {settings.recipe}; "
             "leave one of them out"
         )
     of_layer = {layer.name: layer.pattern for layer in topology.layers}
@@ -300,11 +299,17 @@ def simulate_topology(
     fixed = dataclasses.replace(
         settings,
         recipe=FROM_WEIGHTS.name,
-        pattern=",".join(str(pattern) for pattern in topology.patterns),
+        pattern=_by_layer(topology.patterns),
         dense_stem=False,
         dense_classifier=False,
     )
     return simulate_workload(workload, fixed, patterns=choose, provenance=provenance)
+
+
+def _by_layer(patterns: Sequence[Pattern]) -> str:
+    """What a result says of its pattern, where layers bring their own."""
+    texts = ", ".join(str(pattern) for pattern in patterns)
+    return texts if len(patterns) == 1 else f"{texts} by layer"
 
 
 def price_workload(
@@ -336,10 +341,15 @@ def _header(
         weft.__version__,
         workload.model,
         settings.recipe,
-        pattern_label(settings.pattern),
+        settings.pattern if _has_label(settings) else pattern_label(settings.pattern),
         tuple(dict.fromkeys(notes)),
         provenance,
     )
+
+
+def _has_label(settings: Settings) -> bool:
+    """Layers bring patterns of their own, and the setting is what to call them."""
+    return settings.recipe == FROM_WEIGHTS.name and bool(settings.pattern)
 
 
 def resolve(settings: Settings) -> PricedMachine:

@@ -33,10 +33,27 @@ def grouped_backward(
     return 2 * gradient[0] * positions * prod(weight) * sum(map(bool, mask[:2]))
 
 
+def matrix_vector(matrix: Any, vector: Any, **_: Any) -> int:
+    """FLOP of a matrix times a vector, which PyTorch's counter does not know."""
+    return 2 * prod(matrix)
+
+
+def added_matrix_vector(_bias: Any, matrix: Any, vector: Any, **_: Any) -> int:
+    """As ``matrix_vector``, with something added."""
+    return 2 * prod(matrix)
+
+
+VECTORS = {
+    torch.ops.aten.mv: matrix_vector,
+    torch.ops.aten.dot: matrix_vector,
+    torch.ops.aten.addmv: added_matrix_vector,
+}
+
+
 def counted(build: Build, *, device: str = "cpu", grouped: bool = False) -> dict[str, int]:
     """What PyTorch counts in a real step; attention as products, RNN cells as their linears."""
-    corrected = {torch.ops.aten.convolution_backward: grouped_backward} if grouped else None
-    counter = FlopCounterMode(display=False, custom_mapping=corrected)
+    groups = {torch.ops.aten.convolution_backward: grouped_backward} if grouped else {}
+    counter = FlopCounterMode(display=False, custom_mapping={**VECTORS, **groups})
     with warnings.catch_warnings(), torch.device(device):
         warnings.simplefilter("ignore")
         return _counted(build, counter)

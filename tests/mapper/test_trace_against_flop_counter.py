@@ -283,3 +283,28 @@ def test_backward_products_are_their_forward_product_turned_round(name: str) -> 
         expected = (m, n, k) if product.stage is Stage.BP else (k, m, n)
         assert (product.m, product.k, product.n) == expected, product.name
     assert {p.name for p in backward if p.stage is Stage.WU} == weighted
+
+
+@settings(max_examples=15, deadline=None)
+@given(rows=st.integers(1, 9), depth=st.integers(1, 9))
+def test_any_product_with_a_vector(rows: int, depth: int) -> None:
+    """PyTorch's counter does not know mv, dot and addmv; they multiply and accumulate too."""
+
+    class Core(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(depth, depth, bias=False)
+            self.vector = nn.Parameter(torch.randn(depth))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.linear(x)
+            scores = torch.addmv(y[:, 0], y, self.vector) + torch.mv(y, self.vector)
+            return scores.sum() + torch.dot(y[0], self.vector)
+
+    def build() -> tuple[nn.Module, Any]:
+        return Core(), torch.randn(rows, depth)
+
+    found = traced(build)
+    assert found == counted(build, device="meta")
+    assert found["mv"] >= rows * depth
+    assert found["dot"] == depth

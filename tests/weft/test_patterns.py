@@ -41,7 +41,7 @@ def test_one_pattern_for_every_layer_is_that_pattern() -> None:
 
 
 def test_a_rule_that_matches_nothing_is_named() -> None:
-    with pytest.warns(UserWarning, match=r"pattern rule 'nowhere' matches no layer"):
+    with pytest.raises(ValueError, match=r"pattern rule 'nowhere' matches no layer; nearest: "):
         priced_patterns("srste", {"*": "2:8", "nowhere": "1:8"})
 
 

@@ -91,21 +91,24 @@ def test_any_way_of_writing_a_table_is_read_the_same(
     [
         ("", ["is empty", "Layer name, IFMAP height".lower(), "layer, m, n, k"]),
         (MATRIX, ["has a header and no layer"]),
-        ("conv1, 3, 4, 5,\n", ["line 1", "unknown column 'conv1'"]),
-        ("Layer, M, N, K, Batch,\n", ["line 1", "unknown column 'Batch'", "sparsity"]),
-        ("Layer, M, N, M, K,\n", ["line 1", "column 'M' is there twice"]),
-        ("Layer, M, N,\n", ["line 1", "column 'k' is missing"]),
+        ("conv1, 3, 4, 5,\nb, 3, 4, 5,\n", ["line 1", "'conv1' looks like a layer"]),
+        (f"{MATRIX}\nAlexNet,\n", ["has a header and no layer"]),
         (f"{MATRIX}\n\na, 1, 2, 3,\nb, 1, 2,\n", ["line 4", "k is missing", "layer, m, n, k"]),
         (f"{MATRIX}\na, 1, , 3,\n", ["line 2", "n is missing"]),
-        (f"{MATRIX}\na, 1, 2, 3, 2:4, 9\n", ["line 2", "6 values", "'9' is too many"]),
+        (f"{MATRIX}\na, 1, 2, 3, 2:4, 9, 9\n", ["line 2", "'9' is too many", "batch, N:M"]),
+        (f"{MATRIX}\na, 1, 2, 3, 2:4, 1:2\n", ["line 2", "'1:2' is too many", "one N:M"]),
+        (f"{MATRIX}\na, 1, 2, {10**19},\n", ["line 2", f"k is {10**19}", "at most 2^53"]),
+        (f"{MATRIX}\na, {10**9}, 2, {10**9},\n", ["line 2", "M x K has", "at most 2^53"]),
         (f"{MATRIX}\na, 1, 2, three,\n", ["line 2", "k is 'three'", "positive whole number"]),
         (f"{MATRIX}\na, 0, 2, 3,\n", ["line 2", "m is '0'"]),
         (f"{MATRIX}\na, 1, 2.0, 3,\n", ["line 2", "n is '2.0'"]),
         (f"{MATRIX}\na, 1, 2, 3, 4:2,\n", ["line 2", "sparsity", "1 <= N <= M <= 16"]),
-        (f"{MATRIX}\na, 1, 2, 3, 4,\n", ["line 2", "sparsity", "not N:M"]),
+        (f"{MATRIX}\na, 1, 2, 3, x,\n", ["line 2", "sparsity", "not N:M"]),
         (f"{CONVOLUTION}\nc, 5, 5, 7, 3, 1, 1, 1,\n", ["line 2", "filter height is 7", "5"]),
         (f"{CONVOLUTION}\nc, 5, 5, 3, 6, 1, 1, 1,\n", ["line 2", "filter width is 6", "5"]),
         (f"{CONVOLUTION}\nc, 5, 5, 3, 3, 1, 1,\n", ["line 2", "strides is missing"]),
+        (f"{CONVOLUTION}\nc, 5, 5, 3, 3, 1, 1, 1, 2, 3,\n", ["line 2", "'3' is too many"]),
+        (f"{CONVOLUTION}\nc, {10**8}, {10**8}, 1, 1, 9, 1, 1,\n", ["line 2", "the input has"]),
     ],
 )
 def test_a_malformed_file_is_told_by_line(text: str, words: list[str], tmp_path: Path) -> None:
@@ -113,6 +116,66 @@ def test_a_malformed_file_is_told_by_line(text: str, words: list[str], tmp_path:
         read(text, tmp_path)
     for word in words:
         assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        CONVOLUTION,
+        "Layer, IFMAP Width, IFMAP Width, Filter Height, Filter Width, Channels, Num Filter",
+        ",,,,,,,",
+        "",
+        "what, ever, stands, here",
+        "Layer name,Ifmap height,ifmap width,filter height,filter width,channel,num filters",
+    ],
+)
+def test_headers_are_not_read(header: str, tmp_path: Path) -> None:
+    """By position, as SCALE-Sim reads: repeated, empty and foreign names are all the same."""
+    (layer,) = read(f"{header}\nconv, 230, 228, 7, 3, 3, 64, 2,\n", tmp_path).layers
+    assert (layer.m, layer.k, layer.n) == (113 * 114, 7 * 3 * 3, 64)
+
+
+def test_a_foreign_header_leaves_the_kind_to_the_rows(tmp_path: Path) -> None:
+    (layer,) = read("L,A,B,C\nfc, 5, 7, 9,\n", tmp_path).layers
+    assert (layer.m, layer.n, layer.k) == (5, 7, 9)
+
+
+def test_strides_of_each_axis(tmp_path: Path) -> None:
+    (layer,) = read(f"{CONVOLUTION}\nc, 20, 20, 4, 4, 1, 8, 2, 4, 2:4\n", tmp_path).layers
+    assert layer.convolution is not None
+    assert (layer.convolution.stride, layer.m) == ((2, 4), 9 * 5)
+    assert layer.pattern == Pattern(2, 4)
+
+
+def test_batches_of_a_line(tmp_path: Path) -> None:
+    net = read(
+        f"{CONVOLUTION} Batch Size,\nc, 9, 9, 3, 3, 1, 8, 1, 5,\nd, 9, 9, 3, 3, 1, 8, 1,\n",
+        tmp_path,
+    )
+    assert [layer.images for layer in net.layers] == [5, 1]
+    products = topology_workload(net, images=2).products
+    assert [product.m for product in products] == [10 * 49, 2 * 49]
+    (layer,) = read(f"{MATRIX}\nqk, 16, 16, 64, 12,\n", tmp_path).layers
+    assert (layer.batch, layer.m, layer.n, layer.k) == (12, 16, 16, 64)
+
+
+def test_headings_and_further_columns_are_told(tmp_path: Path) -> None:
+    rows = "AlexNet,\nc, 9, 9, 3, 3, 1, 8, 1,,,7,7,49\n"
+    net = read(f"{CONVOLUTION},,Eh,Ew,e2\n,,,,,,,,,,,,\n{rows}", tmp_path)
+    assert [layer.m for layer in net.layers] == [49]
+    assert net.notes == (
+        "lines with a name alone are headings: AlexNet",
+        "columns that SCALE-Sim does not have are left out: Eh, Ew, e2",
+    )
+
+
+def test_each_row_has_its_own_pattern(tmp_path: Path) -> None:
+    net = read(f"{MATRIX}\na, 64, 64, 64, 1:4,\nb, 64, 64, 64, 2:4\nc, 64, 64, 64,\n", tmp_path)
+    run = simulate_topology(net, Settings(), training=True)
+    ff = {x.name: x.pattern for x in run.result.layers if x.stage == "ff" and x.m}
+    assert ff == {"a": "1:4", "b": "2:4", "c": "dense"}
+    assert run.result.pattern == "1:4, 2:4 by layer"
+    assert run.result.stages["ff"].macs_done == 64**3 * 7 // 4
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -214,10 +277,10 @@ def test_recipes_hold_for_topologies(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("chosen", "images", "message"),
     [
-        (Settings(recipe="bdwp", pattern="2:8"), 1, "sparsity column, and --recipe is bdwp"),
+        (Settings(recipe="bdwp", pattern="2:8"), 1, "sparsity column, and recipe is bdwp"),
         (Settings(optimizer="lion"), 1, "optimizer 'lion' is not known; allowed: sgd"),
-        (Settings(), 4, "--batch is 4; in net M already holds the samples"),
-        (Settings(), 0, "--batch is 0"),
+        (Settings(), 4, "batch is 4; in net M already holds the samples"),
+        (Settings(), 0, "batch is 0"),
     ],
 )
 def test_settings_that_do_not_fit(

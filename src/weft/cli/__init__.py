@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import re
 import sys
 from typing import Annotated, Any
 
@@ -118,11 +119,23 @@ def main() -> None:
 
         if not is_users_mistake(error):
             raise
-        _fail(str(error))
+        _fail(_as_typed(str(error)))
     else:
         if status == _SIGINT_STATUS:  # typer turns Ctrl-C into this
             _fail(_INTERRUPTED)
         sys.exit(status if isinstance(status, int) else 0)
+
+
+_SETTING = re.compile(r"^([a-z_]+)(?=( is |: | '| \d+ is for ))")
+"""How a message about a setting begins, by the setting's name in Python."""
+
+
+def _as_typed(message: str) -> str:
+    """The message with the setting that it begins with named as on the command line."""
+    found = _SETTING.match(message)
+    option = f"--{found[1].replace('_', '-')}" if found else ""
+    known = any(f"{option} " in f"{argument.partition('=')[0]} " for argument in sys.argv[1:])
+    return option + message[found.end() :] if found and known else message
 
 
 def _fail(message: str) -> None:
