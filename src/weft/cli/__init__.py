@@ -22,6 +22,8 @@ COMMANDS = {
     "predict": "Fill a table of matrix products with their time on a machine.",
     "measure": "Time dense and 2:4 products and training steps on the NVIDIA GPU at hand.",
     "calibrate": "Fit the GPU model's constants to your own measurements.",
+    "export": "Write a training step in another simulator's format.",
+    "explain": "Set a PyTorch profiler trace beside the prediction, kernel by kernel.",
     "report": "Build a run's report again, or merge several runs into one comparison.",
     "hardware": "List the machines, or show one with its sources.",
     "models": "List the models that ship with weft.",

@@ -1,0 +1,1 @@
+"""PyTorch profiler traces beside the model."""
