@@ -6,9 +6,9 @@ from math import ceil
 
 from weft.sim.gpu.prediction.machine import GpuMachine
 from weft.sim.pattern import Pattern
-from weft.sim.workload import Product
+from weft.sim.workload import Product, Stage
 
-__all__ = ["direct_us", "implicit_sizes", "is_pointwise", "why_dense"]
+__all__ = ["direct_us", "implicit_sizes", "is_pointwise", "on_cuda_cores", "why_dense"]
 
 CHANNEL_GROUP = 8
 """Tensor cores read channels in groups of 16 bytes: 8 half-precision numbers (NVIDIA cuDNN
@@ -16,6 +16,10 @@ developer guide, tensor core operations)."""
 
 DIRECT_SHARE = 0.3
 """Share of the CUDA cores' peak that direct (depthwise, grouped) kernels are assumed to reach."""
+
+
+DIRECT_TILE = 64
+"""Output channels of a tile of such kernels (cuDNN 7: ``128x64`` and ``128x32`` sgemm kernels)."""
 
 
 def is_pointwise(product: Product) -> bool:
@@ -26,13 +30,30 @@ def is_pointwise(product: Product) -> bool:
     )
 
 
-def implicit_sizes(product: Product) -> tuple[int, int, int]:
+CUDNN_7 = ("volta",)
+"""Where convolutions are timed as cuDNN 7 runs them: channels that are no multiple of 8 stay off
+the tensor cores (cuDNN 7 developer guide, tensor core operations), and the input gradient of a
+strided 1x1 convolution multiplies the zeros between its pixels as well (larger kernels are cut by
+phase; kernels that skip zeros in general came after: CUTLASS 2.8, strided dgrad)."""
+
+
+def on_cuda_cores(product: Product, gpu: GpuMachine) -> bool:
+    """Whether a convolution's channels keep it off the tensor cores."""
+    shape = product.convolution
+    if shape is None or gpu.architecture not in CUDNN_7:
+        return False
+    return bool(shape.in_channels % CHANNEL_GROUP or shape.out_channels % CHANNEL_GROUP)
+
+
+def implicit_sizes(product: Product, gpu: GpuMachine) -> tuple[int, int, int]:
     """M, N, K that the tensor cores run: reductions over few channels are padded to full groups."""
     shape = product.convolution
     if shape is None:
         return product.m, product.n, product.k
     taps = shape.kernel[0] * shape.kernel[1]
     k = product.k
+    if product.stage is Stage.BP and gpu.architecture in CUDNN_7 and taps == 1:
+        k = max(k, shape.out_channels * taps)
     channels = k // taps
     if k % taps == 0 and channels % CHANNEL_GROUP:
         k = taps * CHANNEL_GROUP * ceil(channels / CHANNEL_GROUP)
@@ -40,8 +61,11 @@ def implicit_sizes(product: Product) -> tuple[int, int, int]:
 
 
 def direct_us(product: Product, gpu: GpuMachine, launch_us: float, memory_bytes: float) -> float:
-    """Time of a grouped convolution by a direct kernel on the CUDA cores, us."""
+    """Time of a convolution on the CUDA cores, us; its output channels in full tiles."""
     rate = DIRECT_SHARE * gpu.fp32_flop_clk_sm * gpu.sms * gpu.clock_hz
+    if product.batch == 1 and product.convolution:
+        channels = product.convolution.out_channels
+        rate *= channels / (DIRECT_TILE * ceil(channels / DIRECT_TILE))
     memory = memory_bytes / gpu.memory_bytes_s
     return launch_us + 1e6 * max(2.0 * product.macs_dense / rate, memory)
 

@@ -67,6 +67,7 @@ class KernelKind:
     ``weight_ratio`` is stored bytes of W over dense bytes (2:4 keeps half the values and two index
     bits each). ``weight_copies`` weights are used in turn before one comes back: 6 in the measured
     tables, 1 for repeats on the same buffers, infinite when weights always come from memory.
+    ``splits``: the library may share K among thread blocks.
     """
 
     rate_flop_clk_sm: float
@@ -74,6 +75,7 @@ class KernelKind:
     output_bytes: float = 2.0
     weight_ratio: float = 1.0
     weight_copies: float = 6.0
+    splits: bool = True
 
 
 @dataclass(frozen=True)
@@ -260,7 +262,8 @@ def _chunk(rows: _Rows, kind: KernelKind, gpu: GpuMachine, c: KernelConstants) -
     memory = cost / (gpu.memory_bytes_s * c.hbm_efficiency * 1e-6)
     best = np.full(tiles.shape, np.inf)
     chosen = np.ones(tiles.shape)
-    for split in _splits(tiles, rows.steps, gpu):
+    shares = _splits(tiles, rows.steps, gpu) if kind.splits else iter([np.ones_like(tiles)])
+    for split in shares:
         loop = _loop_us(tiles * split, rows.steps / split, tile, gpu, c)
         time = np.maximum(loop, memory) + c.exposed * np.minimum(loop, memory)
         time += (split > 1.0) * (c.split_us + split * rows.workspace_us)

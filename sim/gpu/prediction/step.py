@@ -16,7 +16,7 @@ import numpy as np
 from weft.sim.gpu.prediction.attention import AttentionParts, attention_us, find_attention
 from weft.sim.gpu.prediction.attention_rates import DEFAULT_KERNELS
 from weft.sim.gpu.prediction.constants import ConstantSet, load_constants
-from weft.sim.gpu.prediction.conv import direct_us, implicit_sizes, why_dense
+from weft.sim.gpu.prediction.conv import direct_us, implicit_sizes, on_cuda_cores, why_dense
 from weft.sim.gpu.prediction.fusion import VectorCost, vector_costs
 from weft.sim.gpu.prediction.kernel import KernelKind, KernelTimes, Products, kernel_times
 from weft.sim.gpu.prediction.link import Cluster
@@ -274,14 +274,17 @@ def _products(
         context.note(reason)
         is_dense = bool(reason) or item.pattern.is_dense or not item.sparse_operand
         (plain if is_dense else sparse).append(position)
-    wide = _wide(workload, plain, context)
-    for positions, is_sparse, dtype in (
-        ([at for at in plain if at not in wide], False, context.settings.dtype),
-        ([at for at in plain if at in wide], False, "bf16"),
-        (sparse, True, context.settings.dtype),
+    wide, chosen = _wide(workload, plain, context), context.settings.dtype
+    whole = _unsplit(workload, plain)
+    for positions, is_sparse, dtype, splits in (
+        ([at for at in plain if at not in wide and at not in whole], False, chosen, True),
+        ([at for at in plain if at in wide], False, "bf16", True),
+        ([at for at in plain if at in whole], False, chosen, False),
+        (sparse, True, chosen, True),
     ):
         if positions:
-            found |= _kernels(workload, positions, is_sparse, dtype, context)
+            kind = kernel_kind(context.gpu, dtype, sparse=is_sparse, weight_copies=float("inf"))
+            found |= _kernels(workload, positions, replace(kind, splits=splits), context, is_sparse)
     return found
 
 
@@ -297,14 +300,25 @@ def _wide(workload: Workload, positions: Sequence[int], context: StepContext) ->
     return {at for at in positions if last and workload.items[at].name == last}
 
 
+def _unsplit(workload: Workload, positions: Sequence[int]) -> set[int]:
+    """Convolutions whose library kernels never share K: forward and input gradient."""
+    return {
+        at
+        for at in positions
+        if isinstance(item := workload.items[at], Product)
+        and item.convolution is not None
+        and item.stage is not Stage.WU
+    }
+
+
 def _kernels(
-    workload: Workload, positions: Sequence[int], sparse: bool, dtype: str, context: StepContext
-) -> dict[int, GpuItem]:
+    workload: Workload, positions: Sequence[int], kind: KernelKind, context: StepContext,
+    sparse: bool,
+) -> dict[int, GpuItem]:  # fmt: skip
     """Products through the kernel model, dense or 2:4; a sparse left operand changes sides."""
     values = context.sparse if sparse and context.sparse else context.dense
-    kind = kernel_kind(context.gpu, dtype, sparse=sparse, weight_copies=float("inf"))
     products = [item for at in positions if isinstance(item := workload.items[at], Product)]
-    every = np.array([_sizes(product, sparse) for product in products], dtype=np.float64)
+    every = np.array([_sizes(product, sparse, context.gpu) for product in products], np.float64)
     distinct, which = np.unique(every, axis=0, return_inverse=True)
     sizes, which = distinct.T, which.ravel()
     stored = (sizes[4], sizes[5], sizes[6])
@@ -316,8 +330,8 @@ def _kernels(
     }
 
 
-def _sizes(product: Product, sparse: bool) -> tuple[float, ...]:
-    m, n, k = implicit_sizes(product)
+def _sizes(product: Product, sparse: bool, gpu: GpuMachine) -> tuple[float, ...]:
+    m, n, k = implicit_sizes(product, gpu)
     left, right = product.left.elements, product.right.elements
     if sparse and product.sparse_operand == "left":
         m, n, left, right = n, m, right, left
@@ -331,7 +345,10 @@ def _product_item(
     gpu = context.gpu
     time_us, moved = float(times.time_us[row]), float(times.memory_bytes[row])
     ran = "2:4" if sparse else "dense"
-    if product.convolution is not None and product.batch > 1:
+    if on_cuda_cores(product, gpu):
+        time_us = direct_us(product, gpu, context.dense.constants.launch_us, moved)
+        ran = "CUDA cores"
+    elif product.convolution is not None and product.batch > 1:
         direct = direct_us(product, gpu, context.dense.constants.launch_us, moved)
         time_us, ran = (direct, "direct") if direct < time_us else (time_us, ran)
     peak = kind.rate_flop_clk_sm * gpu.sms * gpu.clock_hz
