@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -47,7 +47,11 @@ class _Weight:
 
 
 def layer_patterns(
-    model: nn.Module, *, sizes: Sequence[int] = GROUP_SIZES, share: float = 1.0
+    model: nn.Module,
+    *,
+    sizes: Sequence[int] = GROUP_SIZES,
+    share: float = 1.0,
+    values: Callable[[str], torch.Tensor] | None = None,
 ) -> tuple[LayerPattern, ...]:
     """The tightest N:M of every weight matrix and kernel, along "k" and along "o".
 
@@ -61,6 +65,8 @@ def layer_patterns(
     embeddings are left out. The weight of a module of a kind unknown to PyTorch is read as
     (output channels, input channels, kernel...).
 
+    ``values`` gives a parameter's value by its name, for a module without values of its own.
+
     Raises:
         ValueError: a size that is not in :data:`GROUP_SIZES`, a share outside (0, 1], or a
             weight without values.
@@ -72,7 +78,7 @@ def layer_patterns(
     with torch.no_grad():
         return tuple(
             _tightest(weight, axis, sizes, share)
-            for weight in _weights(model)
+            for weight in _weights(model, values)
             for axis in ("k", "o")
         )
 
@@ -108,7 +114,9 @@ def _histograms(kept: torch.Tensor, sizes: Sequence[int]) -> dict[int, list[floa
     return histograms
 
 
-def _weights(model: nn.Module) -> Iterator[_Weight]:
+def _weights(
+    model: nn.Module, values: Callable[[str], torch.Tensor] | None
+) -> Iterator[_Weight]:
     """Every weight once, under the first layer that has it."""
     seen: set[int] = set()
     for path, module in model.named_modules():
@@ -118,7 +126,8 @@ def _weights(model: nn.Module) -> Iterator[_Weight]:
             if value.dim() < 2 or "bias" in attribute or id(parameter) in seen:
                 continue
             seen.add(id(parameter))
-            yield _seen_as(module, path, attribute, value)
+            name = f"{path}.{attribute}" if path else attribute
+            yield _seen_as(module, path, name, value if values is None else values(name))
 
 
 def _effective(module: nn.Module) -> Iterator[tuple[str, nn.Parameter, torch.Tensor]]:
@@ -134,8 +143,7 @@ def _effective(module: nn.Module) -> Iterator[tuple[str, nn.Parameter, torch.Ten
                     yield f"parametrizations.{name}.{inner}", parameter, getattr(module, name)
 
 
-def _seen_as(module: nn.Module, path: str, attribute: str, value: torch.Tensor) -> _Weight:
-    parameter = f"{path}.{attribute}" if path else attribute
+def _seen_as(module: nn.Module, path: str, parameter: str, value: torch.Tensor) -> _Weight:
     if value.is_meta or isinstance(value, torch._subclasses.FakeTensor):
         raise ValueError(f"parameter {parameter} has no values; build the model with real weights")
     groups = module.groups if isinstance(module, _ConvNd) else 1

@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from weft.mapper.tracing.trace import built_module
     from weft.mapper.tracing.trace import trace as trace_step
 
-__all__ = ["trace_step"]
+__all__ = ["built_module", "trace_step"]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,4 +20,8 @@ def __getattr__(name: str) -> Any:
         from weft.mapper.tracing.trace import trace
 
         return trace
+    if name == "built_module":
+        from weft.mapper.tracing.trace import built_module
+
+        return built_module
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -31,7 +31,7 @@ from weft.mapper.tracing.graph import ParameterUse, TrainingGraph
 from weft.mapper.tracing.loss import default_loss
 from weft.mapper.tracing.recorder import ModuleStack, Recorder
 
-__all__ = ["OPTIMIZERS", "Optimizer", "TraceError", "trace"]
+__all__ = ["OPTIMIZERS", "Optimizer", "TraceError", "built_module", "trace"]
 
 Builder = Callable[[], Any]
 Loss = Callable[[Any], torch.Tensor]
@@ -97,6 +97,19 @@ def trace(
         subject = _subject(mode, model_or_builder, example_inputs, loss_fn, name)
         with mode, faked(subject.model, mode):
             return _run(mode, subject, optimizer, attention)
+
+
+def built_module(model_or_builder: nn.Module | Builder) -> nn.Module:
+    """The module itself, or what a builder makes under fake tensors: names and shapes, no memory.
+
+    Raises:
+        TraceError: the builder fails, or returns no module.
+    """
+    if isinstance(model_or_builder, nn.Module):
+        return model_or_builder
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    with _random_state_kept(), _quiet(), torch.inference_mode(mode=False), torch.enable_grad():
+        return _subject(mode, model_or_builder, None, None, None).model
 
 
 def _check_choices(optimizer: Optimizer, attention: str) -> None:

@@ -48,6 +48,7 @@ __all__ = [
     "simulate_topology",
     "simulate_workload",
     "trace_workload",
+    "with_weights",
 ]
 
 
@@ -187,6 +188,7 @@ def simulate(
     skip: Sequence[str] = (),
     dense_stem: bool = True,
     dense_classifier: bool = True,
+    weights: str | Path | None = None,
     **options: Unpack[MachineOptions],
 ) -> Run:
     """Simulate training ``model`` with a sparsity recipe on a machine.
@@ -204,6 +206,8 @@ def simulate(
         steps: training steps to price; those that are alike are simulated once.
         optimizer: "sgd", "sgd-momentum", "adam" or "adamw".
         skip, dense_stem, dense_classifier: which layers stay dense, as in ``Settings``.
+        weights: a file of the model's weights, safetensors or a state dict that torch saved; its
+            zeros decide the patterns, as with the recipe ``"from-weights"``.
         options: of the machine, as its kind takes them: ``weft.mapper.pricing.settings``.
 
     Raises:
@@ -218,7 +222,11 @@ def simulate(
         dense_stem=dense_stem,
         dense_classifier=dense_classifier,
     ).on(hardware, **options)
-    return simulate_model(model, example_inputs, loss_fn, settings=settings, name=name)
+    if weights is not None:
+        settings = with_weights(settings, weights)
+    return simulate_model(
+        model, example_inputs, loss_fn, settings=settings, name=name, weights=weights
+    )
 
 
 def simulate_model(
@@ -229,6 +237,7 @@ def simulate_model(
     settings: Settings,
     name: str | None = None,
     provenance: dict[str, str] | None = None,
+    weights: str | Path | None = None,
 ) -> Run:
     """As ``simulate``, with its settings in one piece."""
     workload = trace_workload(
@@ -236,7 +245,7 @@ def simulate_model(
     )
     if settings.recipe != FROM_WEIGHTS.name:
         return simulate_workload(workload, settings, provenance=provenance)
-    found = _weight_patterns(model)
+    found = _weight_patterns(model, weights)
     run = simulate_workload(workload, settings, patterns=by_axis(found), provenance=provenance)
     weights = tuple(
         WeightPattern(row.layer, row.axis, str(row.pattern), row.share, row.zeros) for row in found
@@ -386,19 +395,41 @@ def _recipe(
     return recipe, one
 
 
-def _weight_patterns(model: Any) -> tuple[LayerPattern, ...]:
-    """What the zeros of a module's real weights show.
+def with_weights(settings: Settings, weights: str | Path) -> Settings:
+    """Settings of a run whose patterns a file of weights decides.
 
     Raises:
-        ValueError: a builder instead of a module, or a module without a zero pattern.
+        ValueError: a recipe or a pattern beside the file.
+    """
+    if settings.recipe not in ("dense", FROM_WEIGHTS.name) or settings.pattern:
+        beside = f"--pattern {settings.pattern}" if settings.pattern else settings.recipe
+        raise ValueError(
+            f"--weights {weights}: its zeros decide what is sparse, and so does {beside}; "
+            "leave one of them out"
+        )
+    return dataclasses.replace(settings, recipe=FROM_WEIGHTS.name)
+
+
+def _weight_patterns(model: Any, weights: str | Path | None) -> tuple[LayerPattern, ...]:
+    """What the zeros of a module's real weights, or of those in a file, show.
+
+    Raises:
+        ValueError: a builder instead of a module and no file, or no zero pattern.
     """
     from torch import nn
 
     from weft.mapper.sparsity.pruned import layer_patterns
 
+    values = None
+    if weights is not None:
+        from weft.models.imported.weights import values_for
+
+        model = tracing.built_module(model)
+        values = values_for(model, Path(weights))
     if not isinstance(model, nn.Module):
         raise ValueError("recipe from-weights needs a module with real weights, not a builder")
-    found = layer_patterns(model)
+    found = layer_patterns(model, values=values)
     if all(row.pattern.is_dense for row in found):
-        raise ValueError("recipe from-weights: no weight of the model is N:M along any axis")
+        place = "the model" if weights is None else str(weights)
+        raise ValueError(f"recipe from-weights: no weight of {place} is N:M along any axis")
     return found

@@ -46,8 +46,10 @@ class Subject:
         with guest(self.name, self.folder):
             return trace_workload(self.build, optimizer=optimizer, name=self.name)
 
-    def simulate_real(self, settings: Settings, provenance: dict[str, str]) -> Run:
-        """A run with the model's real weights, for the recipe from-weights.
+    def simulate_real(
+        self, settings: Settings, provenance: dict[str, str], weights: Path | None = None
+    ) -> Run:
+        """A run with the model's real weights, or those of a file, for the recipe from-weights.
 
         Raises:
             ValueError: whatever the builder raises, in one line; another result.
@@ -55,8 +57,9 @@ class Subject:
         from weft.simulation import simulate_model
 
         with guest(self.name, self.folder):
+            model = (self.build,) if weights is not None else self._real()
             return simulate_model(
-                *self._real(), settings=settings, name=self.name, provenance=provenance
+                *model, settings=settings, name=self.name, provenance=provenance, weights=weights
             )
 
     def _real(self) -> tuple[Any, ...]:

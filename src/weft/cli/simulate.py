@@ -41,6 +41,7 @@ from weft.simulation import (
     resolve,
     simulate_topology,
     simulate_workload,
+    with_weights,
 )
 from weft.subject import find_subject
 
@@ -111,6 +112,10 @@ def simulate(
     training: Annotated[
         bool, typer.Option("--training", help="Of a topology: backward pass and update too.")
     ] = False,
+    weights: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The model's pruned weights: .safetensors, state dict."),
+    ] = None,
     window: Annotated[
         str,
         typer.Option(
@@ -150,17 +155,21 @@ def simulate(
             tune=tune,
         ),
     )
+    if weights is not None:
+        settings = with_weights(settings, weights)
     if out is not None:
         check_folder(out)
     if window:
         check_window(window, out)
     sample = shape(input)
     if is_topology(model):
+        if weights is not None:
+            raise ValueError("--weights is for models; a topology has its patterns in a column")
         run = _of_topology(Path(model), batch, sample, settings, training=training)
     elif training:
         raise ValueError("--training is for topology files; models are always trained")
     else:
-        run = _of_model(model, batch, sample, settings)
+        run = _of_model(model, batch, sample, settings, weights)
     if why or (why is None and out is not None):
         run = run.explained()
     if json is not None:
@@ -197,12 +206,16 @@ def _of_topology(
 
 
 def _of_model(
-    model: str, batch: int | None, sample: tuple[int, ...] | None, settings: Settings
+    model: str,
+    batch: int | None,
+    sample: tuple[int, ...] | None,
+    settings: Settings,
+    weights: Path | None,
 ) -> Run:
     known = provenance(resolve(settings), this_command())
     subject = find_subject(model, batch, sample)
     if settings.recipe == "from-weights":
-        return subject.simulate_real(settings, known)
+        return subject.simulate_real(settings, known, weights)
     return simulate_workload(subject.workload(settings.optimizer), settings, provenance=known)
 
 

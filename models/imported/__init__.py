@@ -1,0 +1,1 @@
+"""Models and weights that come from files: checkpoints, configurations, exported graphs, ONNX."""
