@@ -13,7 +13,7 @@ $(STAMP): pyproject.toml .ci/constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -U "pip>=25.1"
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c .ci/constraints.txt \
-	    -e ".[rtl,area,train]" --group dev
+	    -e ".[rtl,area,train,files]" --group dev
 	touch $(STAMP)
 
 demo: $(STAMP)

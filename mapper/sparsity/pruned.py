@@ -62,8 +62,9 @@ def layer_patterns(
     there is none below 1.
 
     Masks of ``torch.nn.utils.prune`` and parametrizations are applied. Biases, norms and
-    embeddings are left out. The weight of a module of a kind unknown to PyTorch is read as
-    (output channels, input channels, kernel...).
+    embeddings are left out. ``weight_layouts`` of the model, if it has any, says by parameter how
+    many groups its convolution has and whether it lies as (inputs, outputs). The weight of a
+    module of a kind unknown to PyTorch is read as (output channels, input channels, kernel...).
 
     ``values`` gives a parameter's value by its name, for a module without values of its own.
 
@@ -114,11 +115,10 @@ def _histograms(kept: torch.Tensor, sizes: Sequence[int]) -> dict[int, list[floa
     return histograms
 
 
-def _weights(
-    model: nn.Module, values: Callable[[str], torch.Tensor] | None
-) -> Iterator[_Weight]:
+def _weights(model: nn.Module, values: Callable[[str], torch.Tensor] | None) -> Iterator[_Weight]:
     """Every weight once, under the first layer that has it."""
     seen: set[int] = set()
+    layouts: dict[str, tuple[int, bool]] = getattr(model, "weight_layouts", {})
     for path, module in model.named_modules():
         if isinstance(module, (nn.Embedding, nn.EmbeddingBag, parametrize.ParametrizationList)):
             continue
@@ -127,7 +127,8 @@ def _weights(
                 continue
             seen.add(id(parameter))
             name = f"{path}.{attribute}" if path else attribute
-            yield _seen_as(module, path, name, value if values is None else values(name))
+            layout = layouts.get(name) or _layout(module)
+            yield _seen_as(path, name, value if values is None else values(name), layout)
 
 
 def _effective(module: nn.Module) -> Iterator[tuple[str, nn.Parameter, torch.Tensor]]:
@@ -143,15 +144,20 @@ def _effective(module: nn.Module) -> Iterator[tuple[str, nn.Parameter, torch.Ten
                     yield f"parametrizations.{name}.{inner}", parameter, getattr(module, name)
 
 
-def _seen_as(module: nn.Module, path: str, parameter: str, value: torch.Tensor) -> _Weight:
+def _layout(module: nn.Module) -> tuple[int, bool]:
+    """Groups of a convolution, and whether the weight is (inputs, outputs, kernel...)."""
+    groups = module.groups if isinstance(module, _ConvNd) else 1
+    return groups, isinstance(module, _ConvTransposeNd) or _is_transposed_linear(module)
+
+
+def _seen_as(path: str, parameter: str, value: torch.Tensor, layout: tuple[int, bool]) -> _Weight:
     if value.is_meta or isinstance(value, torch._subclasses.FakeTensor):
         raise ValueError(f"parameter {parameter} has no values; build the model with real weights")
-    groups = module.groups if isinstance(module, _ConvNd) else 1
+    groups, transposed = layout
     first, second = value.shape[:2]
     rest = value[0, 0].numel()
     outer = (groups, first // groups, second * rest)
     inner = (first, second, rest)
-    transposed = isinstance(module, _ConvTransposeNd) or _is_transposed_linear(module)
     shapes = {"k": outer, "o": inner} if transposed else {"k": inner, "o": outer}
     return _Weight(path, parameter, value.detach(), shapes)
 

@@ -173,7 +173,9 @@ def _renamed(names: Iterable[str], wanted: set[str]) -> dict[str, tuple[str, ...
 
 def _starts(names: Iterable[str]) -> list[str]:
     parts = [name.split(".") for name in names]
-    found = {".".join(part[:depth]) + "." for part in parts for depth in (1, 2) if len(part) > depth}
+    found = {
+        ".".join(part[:depth]) + "." for part in parts for depth in (1, 2) if len(part) > depth
+    }
     return sorted(found)
 
 

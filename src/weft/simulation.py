@@ -33,9 +33,9 @@ from weft.sim.engine import Slice
 from weft.sim.pattern import DENSE, Pattern
 from weft.sim.results import RunResult, WeightPattern
 from weft.sim.workload import Product, Stage, Workload
+from weft.zeros import recipe_of, weight_patterns
 
 if TYPE_CHECKING:
-    from weft.mapper.sparsity.pruned import LayerPattern
     from weft.reports.figures import RunFigures
 
 __all__ = [
@@ -48,7 +48,6 @@ __all__ = [
     "simulate_topology",
     "simulate_workload",
     "trace_workload",
-    "with_weights",
 ]
 
 
@@ -223,7 +222,9 @@ def simulate(
         dense_classifier=dense_classifier,
     ).on(hardware, **options)
     if weights is not None:
-        settings = with_weights(settings, weights)
+        settings = dataclasses.replace(
+            settings, recipe=recipe_of(weights, recipe, settings.pattern)
+        )
     return simulate_model(
         model, example_inputs, loss_fn, settings=settings, name=name, weights=weights
     )
@@ -245,12 +246,12 @@ def simulate_model(
     )
     if settings.recipe != FROM_WEIGHTS.name:
         return simulate_workload(workload, settings, provenance=provenance)
-    found = _weight_patterns(model, weights)
+    found = weight_patterns(model, weights)
     run = simulate_workload(workload, settings, patterns=by_axis(found), provenance=provenance)
-    weights = tuple(
+    told = tuple(
         WeightPattern(row.layer, row.axis, str(row.pattern), row.share, row.zeros) for row in found
     )
-    return dataclasses.replace(run, result=dataclasses.replace(run.result, weights=weights))
+    return dataclasses.replace(run, result=dataclasses.replace(run.result, weights=told))
 
 
 def simulate_workload(
@@ -393,43 +394,3 @@ def _recipe(
     if pair is None and any(rule.pattern is None for rule in ends):
         raise ValueError(f"recipe {recipe.name} needs --pattern N:M with N < M, for example 2:8")
     return recipe, one
-
-
-def with_weights(settings: Settings, weights: str | Path) -> Settings:
-    """Settings of a run whose patterns a file of weights decides.
-
-    Raises:
-        ValueError: a recipe or a pattern beside the file.
-    """
-    if settings.recipe not in ("dense", FROM_WEIGHTS.name) or settings.pattern:
-        beside = f"--pattern {settings.pattern}" if settings.pattern else settings.recipe
-        raise ValueError(
-            f"--weights {weights}: its zeros decide what is sparse, and so does {beside}; "
-            "leave one of them out"
-        )
-    return dataclasses.replace(settings, recipe=FROM_WEIGHTS.name)
-
-
-def _weight_patterns(model: Any, weights: str | Path | None) -> tuple[LayerPattern, ...]:
-    """What the zeros of a module's real weights, or of those in a file, show.
-
-    Raises:
-        ValueError: a builder instead of a module and no file, or no zero pattern.
-    """
-    from torch import nn
-
-    from weft.mapper.sparsity.pruned import layer_patterns
-
-    values = None
-    if weights is not None:
-        from weft.models.imported.weights import values_for
-
-        model = tracing.built_module(model)
-        values = values_for(model, Path(weights))
-    if not isinstance(model, nn.Module):
-        raise ValueError("recipe from-weights needs a module with real weights, not a builder")
-    found = layer_patterns(model, values=values)
-    if all(row.pattern.is_dense for row in found):
-        place = "the model" if weights is None else str(weights)
-        raise ValueError(f"recipe from-weights: no weight of {place} is N:M along any axis")
-    return found

@@ -28,12 +28,14 @@ class SubjectError(ValueError):
 class Subject:
     """A model by name, and how to build it: ``(model, example_inputs[, loss_fn])``.
 
-    ``folder`` is where the code lies, if it is the user's own.
+    ``folder`` is where the code lies, if it is the user's own. ``ready``: it is a module that
+    exists, with its weights, and is not built under fake tensors.
     """
 
     name: str
     build: Callable[[], Any]
     folder: Path | None = None
+    ready: bool = False
 
     def workload(self, optimizer: str) -> Workload:
         """One traced training step.
@@ -44,7 +46,8 @@ class Subject:
         from weft.simulation import trace_workload
 
         with guest(self.name, self.folder):
-            return trace_workload(self.build, optimizer=optimizer, name=self.name)
+            model = self._real() if self.ready else (self.build,)
+            return trace_workload(*model, optimizer=optimizer, name=self.name)
 
     def simulate_real(
         self, settings: Settings, provenance: dict[str, str], weights: Path | None = None
@@ -57,7 +60,8 @@ class Subject:
         from weft.simulation import simulate_model
 
         with guest(self.name, self.folder):
-            model = (self.build,) if weights is not None else self._real()
+            fake = weights is not None and not self.ready
+            model = (self.build,) if fake else self._real()
             return simulate_model(
                 *model, settings=settings, name=self.name, provenance=provenance, weights=weights
             )
@@ -66,6 +70,8 @@ class Subject:
         try:
             built = self.build()
         except Exception as error:
+            if self.ready and isinstance(error, ValueError):
+                raise
             raise SubjectError(f"{self.name} cannot be built: {_short(error)}") from error
         if not isinstance(built, tuple) or len(built) not in (2, 3):
             raise SubjectError(f"{self.name} must return (model, example_inputs[, loss_fn])")
@@ -78,6 +84,9 @@ def find_subject(text: str, batch: int | None, input_shape: tuple[int, ...] | No
     Raises:
         SubjectError: unknown name (the nearest are told), no such module, file or callable.
     """
+    kind = _OF_FILE.get(Path(text).suffix.lower())
+    if kind is not None:
+        return kind(text, batch, input_shape)
     if ":" in text:
         if batch is not None or input_shape is not None:
             raise SubjectError(
@@ -107,6 +116,32 @@ def _from_zoo(name: str, batch: int | None, input_shape: tuple[int, ...] | None)
 
     model.__qualname__ = name  # what a refusal by the builder names
     return Subject(name, model)
+
+
+def _from_exported(text: str, batch: int | None, input_shape: tuple[int, ...] | None) -> Subject:
+    _check_file(text, batch)
+    if input_shape is not None:
+        raise SubjectError(f"--input is for zoo models; {text} has its own inputs")
+
+    def load() -> Any:
+        from weft.models.imported.exported import load_exported
+
+        return load_exported(Path(text), batch)
+
+    return Subject(Path(text).stem, load, ready=True)
+
+
+def _check_file(text: str, batch: int | None) -> None:
+    if not Path(text).is_file():
+        raise SubjectError(f"file {text} does not exist")
+    if batch is not None and batch < 1:
+        raise SubjectError(f"--batch is {batch}; it must be at least 1")
+
+
+_OF_FILE: dict[str, Callable[[str, int | None, tuple[int, ...] | None], Subject]] = {
+    ".pt2": _from_exported,
+}
+"""By the end of its name, a file that is a model."""
 
 
 def _from_callable(text: str) -> Subject:

@@ -41,9 +41,9 @@ from weft.simulation import (
     resolve,
     simulate_topology,
     simulate_workload,
-    with_weights,
 )
 from weft.subject import find_subject
+from weft.zeros import recipe_of
 
 __all__ = ["app"]
 
@@ -156,7 +156,8 @@ def simulate(
         ),
     )
     if weights is not None:
-        settings = with_weights(settings, weights)
+        chosen = recipe_of(weights, settings.recipe, settings.pattern)
+        settings = dataclasses.replace(settings, recipe=chosen)
     if out is not None:
         check_folder(out)
     if window:
