@@ -1,65 +1,8 @@
 """A Program becomes words: one stream of 256-bit words per queue.
 
-Bits of a word; addresses on chip count the words or beats that the unit's port has:
-
-    all        0   3  kind: 0 END, 1 SYNC, 2 TRANSFER, 3 MATMUL, 4 REDUCE, 5 UPDATE, 6 VECTOR
-               3   1  first word of its instruction (its start is traced)
-               4   1  last word of its instruction (its finish is traced)
-               5  19  channels that it takes a token from, by their number (sim/program)
-              24  19  channels that it gives a token to
-    TRANSFER  48  40  byte address of the first run
-              88  32  bytes from run to run
-             120  20  runs
-             140  20  beats of a run
-             160   8  bytes in a run's last beat (0: all); store only
-             168   4  buffer; load: 0 left, 1 right, 2 to 5 right index planes, 6 mask, 7 vector,
-                      8 vector half; store: 0 output, 1 vector, 2 mask, 3 to 6 mask index planes,
-                      7 vector half
-             172  24  first beat in the buffer, bank included
-             196  24  beats from run to run in the buffer
-             220   1  FP32 to FP16; a beat in the buffer is then two beats wide; store only
-             221  11  contiguous beats of a run (0: all); store only
-             232  24  beats from one contiguous part to the next; store only
-    MATMUL    48   1  weight stationary
-              49   1  accumulate
-              50   5  N
-              55   5  M
-              60   3  log2 of the groups in a left word
-              64  16  steps
-              80  16  vectors
-              96  16  row passes
-             112  16  column passes
-             128  16  left words between row passes
-             144  24  first left word, right word and output word (24 bits each)
-             216   4  index planes in use
-    REDUCE    48  24  rounds
-              72   5  M
-              77   4  N
-              81   1  groups run across rows
-              84  16  words of a row
-             100   1  source: 0 mask bank, 1 FP16 weights in the vector output bank
-             104  24  first source word
-             128  24  first slot
-    VECTOR    48  16  strips, rounds of a slot in a sweep (16 bits each); updates too
-              80   1  words go by rounds, each kind apart; word 0 leaves as FP16 too
-              81   2  slots are limited in: 0 the last strip, 1 the last step, 2 all
-              84   4  input bank, output bank (4 bits each)
-              93   1  fused: on an output bank of the STCE
-              94   2  log2 of the operands of a round
-              96  24  strides of strips, slots and steps (24 bits each)
-             168   7  slots in use where they are limited
-             175   9  lanes in use in a row's last round
-             184  12  first lane operation
-             196   2  log2 of the words of a row
-             198   1  words go by strips
-             199   1  two words leave per strip
-             200  24  first round of outputs
-             224  24  rounds, of words that go by them
-
-Lane operations lie in a memory of their own, written as queue 5: bits as wuve.v has them.
-
-A transfer of several (count, bytes) runs is one word for each; they follow each other without a
-gap, so their beats add up as the closed form says.
+The fields of a word and of a lane operation are those of ``weft.rtl.hardware.instruction_word``;
+WORDS.md beside it shows them. A transfer of several (count, bytes) runs is one word for each; they
+follow each other without a gap, so their beats add up as the closed form says.
 """
 
 from __future__ import annotations
@@ -69,7 +12,16 @@ from dataclasses import dataclass
 
 from weft.rtl.cosimulation.matmul import fields
 from weft.rtl.cosimulation.parameters import LANE_OPERATIONS, bank_words
-from weft.sim.lanes import LaneOp, LaneProgram, Source
+from weft.rtl.hardware.instruction_word import (
+    COMMON,
+    KINDS,
+    LANE_OPERATION,
+    LOAD_BUFFERS,
+    STORE_BUFFERS,
+    WORDS,
+    FieldError,
+)
+from weft.sim.lanes import LaneOp, LaneProgram
 from weft.sim.lanes.programs import compile_program
 from weft.sim.machine import Machine
 from weft.sim.program import Channel, Matmul, Program, Queue, Reduce, Sync, Transfer, Update, Vector
@@ -80,17 +32,6 @@ from weft.sim.reference.bind import Bound, bind
 from weft.sim.reference.update import STATES
 
 __all__ = ["AssembleError", "Assembled", "assemble"]
-
-END, SYNC, TRANSFER, MATMUL, REDUCE, VECTOR = range(6)
-
-_LOAD_BUFFERS = {"left": 0, "right": 1, "mask": 6, "vector": 7, "vector_half": 8}
-_LOAD_BUFFERS |= {f"right_index{bit}": 2 + bit for bit in range(4)}
-_STORE_BUFFERS = {"output": 0, "vector": 1, "mask": 2, "vector_half": 7}
-_STORE_BUFFERS |= {f"mask_index{bit}": 3 + bit for bit in range(4)}
-
-
-OPERATION_BITS = 76
-"""Of a lane operation."""
 
 
 class AssembleError(ValueError):
@@ -106,18 +47,16 @@ class Assembled:
     operations: tuple[int, ...] = ()
 
 
-def pack(parts: Mapping[tuple[int, int], int]) -> int:
-    """A word from values by (first bit, bits).
+def _word(kind: str, values: Mapping[str, int]) -> int:
+    """The bits of a word of that kind with these fields.
 
     Raises:
         AssembleError: a value that does not fit its field.
     """
-    word = 0
-    for (first, bits), value in parts.items():
-        if not 0 <= value < 1 << bits:
-            raise AssembleError(f"{value} does not fit the {bits} bits from bit {first}")
-        word |= value << first
-    return word
+    try:
+        return COMMON.pack({"kind": KINDS[kind]}) | WORDS[kind].pack(values)
+    except FieldError as error:
+        raise AssembleError(str(error)) from error
 
 
 def _mask(channels: tuple[Channel, ...]) -> int:
@@ -132,38 +71,34 @@ def _whole(value: int, unit: int, what: str) -> int:
     return value // unit
 
 
-def _source(place: int, source: Source) -> dict[tuple[int, int], int]:
-    """Fields of operand a, b or c."""
-    return {(12 + 4 * place, 4): source.code, (24 + place, 1): int(source.negate)}
-
-
 def operation_word(op: LaneOp, *, ends: bool, sweeps: bool, halts: bool) -> int:
     """The bits of one lane operation, the last of a phase or of its program or not."""
-    word = pack(
+    return LANE_OPERATION.pack(
         {
-            (0, 3): op.kind,
-            (3, 3): op.function,
-            (6, 3): op.target,
-            (9, 1): 1,
-            (10, 2): op.guard,
-            **_source(0, op.a),
-            **_source(1, op.b),
-            **_source(2, op.c),
-            (27, 1): int(op.a.absolute),
-            (28, 4): op.lane_exchange,
-            (32, 3): op.slot_exchange,
-            (35, 1): op.pair,
-            (36, 2): op.word,
-            (38, 2): op.emit,
-            (40, 1): int(op.displaced),
-            (41, 1): int(ends),
-            (42, 1): int(sweeps),
-            (43, 1): int(halts),
-            (44, 32): op.constant,
+            "kind": op.kind,
+            "function": op.function,
+            "target": op.target,
+            "writes": 1,
+            "guard": op.guard,
+            "a": op.a.code,
+            "b": op.b.code,
+            "c": op.c.code,
+            "negate_a": int(op.a.negate),
+            "negate_b": int(op.b.negate),
+            "negate_c": int(op.c.negate),
+            "absolute_a": int(op.a.absolute),
+            "lane_exchange": op.lane_exchange,
+            "slot_exchange": op.slot_exchange,
+            "pair": op.pair,
+            "word": op.word,
+            "emit": op.emit,
+            "displaced": int(op.displaced),
+            "ends": int(ends),
+            "sweeps": int(sweeps),
+            "halts": int(halts),
+            "constant": op.constant,
         }
     )
-    assert word < 1 << OPERATION_BITS
-    return word
 
 
 def program_words(program: LaneProgram) -> list[int]:
@@ -199,7 +134,7 @@ class _Assembler:
             case Reduce():
                 bodies = [self._reduce(bound, work)]
             case Sync() if bound.instruction.queue is not Queue.LOAD:
-                bodies = [SYNC]
+                bodies = [KINDS["SYNC"]]
             case Sync():
                 raise AssembleError("a sync in the load queue would overtake loads under way")
             case Update():
@@ -209,12 +144,12 @@ class _Assembler:
         last = len(bodies) - 1
         return [
             body
-            | pack(
+            | COMMON.pack(
                 {
-                    (3, 1): int(index == 0),
-                    (4, 1): int(index == last),
-                    (5, 19): _mask(bound.instruction.waits) if index == 0 else 0,
-                    (24, 19): _mask(bound.instruction.signals) if index == last else 0,
+                    "starts": int(index == 0),
+                    "ends": int(index == last),
+                    "waits": _mask(bound.instruction.waits) if index == 0 else 0,
+                    "signals": _mask(bound.instruction.signals) if index == last else 0,
                 }
             )
             for index, body in enumerate(bodies)
@@ -224,7 +159,7 @@ class _Assembler:
         load = bound.instruction.queue is Queue.LOAD
         memory = self.machine.memory
         width = memory.read_bytes_per_cycle if load else memory.write_bytes_per_cycle
-        numbers = _LOAD_BUFFERS if load else _STORE_BUFFERS
+        numbers = LOAD_BUFFERS if load else STORE_BUFFERS
         if work.buffer not in numbers:
             raise AssembleError(f"unknown buffer {work.buffer!r}; known: {', '.join(numbers)}")
         if load and work.chunk:
@@ -243,21 +178,21 @@ class _Assembler:
             if count > 1:
                 _whole(work.run_stride, width, "run_stride")
             words.append(
-                pack(
+                _word(
+                    "TRANSFER",
                     {
-                        (0, 3): TRANSFER,
-                        (48, 40): address,
-                        (88, 32): work.run_stride if count > 1 else 0,
-                        (120, 20): count,
-                        (140, 20): beats,
-                        (160, 8): size % width,
-                        (168, 4): numbers[work.buffer],
-                        (172, 24): _whole(place, unit, "offset"),
-                        (196, 24): _whole(stride, unit, "bank_stride") % (1 << 24),
-                        (220, 1): int(narrow),
-                        (221, 11): _whole(work.chunk, unit, "chunk"),
-                        (232, 24): _whole(work.chunk_stride, unit, "chunk_stride") % (1 << 24),
-                    }
+                        "address": address,
+                        "stride": work.run_stride if count > 1 else 0,
+                        "runs": count,
+                        "run_beats": beats,
+                        "tail_bytes": size % width,
+                        "buffer": numbers[work.buffer],
+                        "beat": _whole(place, unit, "offset"),
+                        "beat_stride": _whole(stride, unit, "bank_stride") % (1 << 24),
+                        "narrow": int(narrow),
+                        "chunk_beats": _whole(work.chunk, unit, "chunk"),
+                        "chunk_stride": _whole(work.chunk_stride, unit, "chunk_stride") % (1 << 24),
+                    },
                 )
             )
             address += count * work.run_stride
@@ -292,24 +227,24 @@ class _Assembler:
         self._check_fits(work, shape, words)
         first = {name: bound.banks.get(name, 0) * words[name] for name in words}
         bits = work.pattern.index_bits
-        return pack(
+        return _word(
+            "MATMUL",
             {
-                (0, 3): MATMUL,
-                (48, 1): shape["weight_stationary"],
-                (49, 1): shape["accumulate"],
-                (50, 5): shape["n_keep"],
-                (55, 5): shape["m_group"],
-                (60, 3): shape["group_shift"],
-                (64, 16): shape["steps"],
-                (80, 16): shape["vectors"],
-                (96, 16): shape["row_passes"],
-                (112, 16): shape["column_passes"],
-                (128, 16): shape["left_step"],
-                (144, 24): first["left"],
-                (168, 24): first["right"],
-                (192, 24): first["output"],
-                (216, 4): (1 << bits) - 1,
-            }
+                "weight_stationary": shape["weight_stationary"],
+                "accumulate": shape["accumulate"],
+                "n_keep": shape["n_keep"],
+                "m_group": shape["m_group"] % 16,
+                "group_shift": shape["group_shift"],
+                "steps": shape["steps"],
+                "vectors": shape["vectors"],
+                "row_passes": shape["row_passes"],
+                "column_passes": shape["column_passes"],
+                "left_step": shape["left_step"],
+                "left_base": first["left"],
+                "right_base": first["right"],
+                "out_base": first["output"],
+                "index_planes": (1 << bits) - 1,
+            },
         )
 
     def _check_fits(self, work: Matmul, shape: dict[str, int], words: dict[str, int]) -> None:
@@ -336,18 +271,18 @@ class _Assembler:
         words_of_source = words["mask"]
         if from_wuve:
             words_of_source = words["vector"] * self.machine.wuve.lanes * 2 // lanes
-        return pack(
+        return _word(
+            "REDUCE",
             {
-                (0, 3): REDUCE,
-                (48, 24): ceil_div(work.groups, lanes),
-                (72, 5): work.pattern.m,
-                (77, 4): work.pattern.n,
-                (81, 1): int(work.across > 0),
-                (84, 16): _whole(work.across, lanes, "across"),
-                (100, 1): int(from_wuve),
-                (104, 24): bound.banks.get(source, 0) * words_of_source,
-                (128, 24): bound.banks.get("mask_out", 0) * words["mask"],
-            }
+                "rounds": ceil_div(work.groups, lanes),
+                "pattern_m": work.pattern.m,
+                "pattern_n": work.pattern.n,
+                "across": int(work.across > 0),
+                "inner_words": _whole(work.across, lanes, "across"),
+                "from_wuve": int(from_wuve),
+                "source_base": bound.banks.get(source, 0) * words_of_source,
+                "slot_base": bound.banks.get("mask_out", 0) * words["mask"],
+            },
         )
 
     def _update(self, bound: Bound, work: Update) -> int:
@@ -361,7 +296,7 @@ class _Assembler:
         if needed > held:
             raise AssembleError(f"{work.elements} elements need {needed} of {held} vector words")
         step = vector_work(work.optimizer, work.elements, wuve, work.constants)
-        return self._vector(bound, step) | pack({(224, 24): rounds})
+        return self._vector(bound, step) | WORDS["VECTOR"].pack({"rounds": rounds})
 
     def _vector(self, bound: Bound, work: Vector) -> int:
         if not work.op:
@@ -380,28 +315,28 @@ class _Assembler:
             raise AssembleError(
                 f"{work.elements} elements of {work.op} need more than {held} rounds"
             )
-        return self._banks(bound) | pack(
+        return _word(
+            "VECTOR",
             {
-                (0, 3): VECTOR,
-                (48, 16): strips.count,
-                (64, 16): strips.width,
-                (80, 1): int(program.planar),
-                (81, 2): strips.limit,
-                (93, 1): int(work.fused),
-                (94, 2): program.inputs.bit_length() - 1,
-                (96, 24): strips.strip_stride,
-                (120, 24): strips.slot_stride,
-                (144, 24): strips.stride,
-                (168, 7): strips.used,
-                (175, 9): strips.tail,
-                (184, 12): self._first_operation(program),
-                (196, 2): 0 if program.planar else max(1, program.words).bit_length() - 1,
-                (198, 1): int(program.by_strip),
-                (199, 1): 0 if program.planar else program.words_out - 1,
-                (200, 24): bound.banks.get("output", 0) * words["output"] * array.cols // wuve.lanes
-                if work.fused
-                else 0,
-            }
+                "strips": strips.count,
+                "bank_in": bound.banks.get("vector_in", 0),
+                "bank_out": bound.banks.get("vector_out", 0),
+                "width": strips.width,
+                "planar": int(program.planar),
+                "limit": strips.limit,
+                "fused": int(work.fused),
+                "inputs": program.inputs.bit_length() - 1,
+                "strip_stride": strips.strip_stride,
+                "slot_stride": strips.slot_stride,
+                "stride": strips.stride,
+                "used": strips.used,
+                "tail": strips.tail,
+                "first": self._first_operation(program),
+                "words": 0 if program.planar else max(1, program.words).bit_length() - 1,
+                "by_strip": int(program.by_strip),
+                "two_out": 0 if program.planar else program.words_out - 1,
+                "fused_base": bound.banks.get("output", 0) * held if work.fused else 0,
+            },
         )
 
     def _first_operation(self, program: LaneProgram) -> int:
@@ -414,14 +349,6 @@ class _Assembler:
                     f"{len(self.operations)} lane operations; WUVE holds {LANE_OPERATIONS}"
                 )
         return self.programs[program]
-
-    def _banks(self, bound: Bound) -> int:
-        return pack(
-            {
-                (84, 4): bound.banks.get("vector_in", 0),
-                (88, 4): bound.banks.get("vector_out", 0),
-            }
-        )
 
 
 def assemble(program: Program, machine: Machine, tensors: Mapping[str, int]) -> Assembled:
@@ -437,5 +364,5 @@ def assemble(program: Program, machine: Machine, tensors: Mapping[str, int]) -> 
     tokens = [0] * len(Channel)
     for channel, count in program.tokens:
         tokens[channel] += count
-    queues = tuple((*stream, END) for stream in words)
+    queues = tuple((*stream, KINDS["END"]) for stream in words)
     return Assembled(queues, tuple(tokens), tuple(assembler.operations))

@@ -39,15 +39,16 @@ module load_unit #(
     localparam LOG = $clog2(IN_FLIGHT);
     localparam TICKET = 20 + 20 + 24 + 24 + 4 + CHANNELS + 1;
 
-    wire        last_word = word[4];
-    wire [CHANNELS-1:0] signals = word[24+:CHANNELS];
-    wire [39:0] address = word[48+:40];
-    wire [31:0] stride = word[88+:32];
-    wire [19:0] runs = word[120+:20];
-    wire [19:0] run_beats = word[140+:20];
-    wire [ 3:0] buffer = word[168+:4];
-    wire [23:0] beat = word[172+:24];
-    wire [23:0] beat_stride = word[196+:24];
+    // Fields of TRANSFER in word, word_* (instruction_word.py):
+    wire        word_ends = word[4];  // last word of its instruction: its finish is traced
+    wire [18:0] word_signals = word[24+:19];  // channels that it gives a token to
+    wire [39:0] word_address = word[48+:40];  // bytes, of the first run
+    wire [31:0] word_stride = word[88+:32];  // bytes from run to run
+    wire [19:0] word_runs = word[120+:20];
+    wire [19:0] word_run_beats = word[140+:20];  // of a run
+    wire  [3:0] word_buffer = word[168+:4];  // of a load or store, see below
+    wire [23:0] word_beat = word[172+:24];  // first in the buffer, bank included
+    wire [23:0] word_beat_stride = word[196+:24];  // beats from run to run in the buffer
 
     wire walker_ready;
 
@@ -56,10 +57,10 @@ module load_unit #(
         .rst(rst),
         .command_valid(start),
         .command_ready(walker_ready),
-        .command_address(address),
-        .command_stride(stride),
-        .command_runs(runs),
-        .command_beats(run_beats),
+        .command_address(word_address),
+        .command_stride(word_stride),
+        .command_runs(word_runs),
+        .command_beats(word_run_beats),
         .burst_valid(arvalid),
         .burst_ready(arready),
         .burst_address(araddr),
@@ -84,7 +85,7 @@ module load_unit #(
     wire run_ends = run_beat == ticket_beats - 20'd1;
     wire ends = rvalid && run_ends && run == ticket_runs - 20'd1;
     wire room = !count[LOG];
-    wire [39:0] all_beats = {20'd0, runs} * {20'd0, run_beats};
+    wire [39:0] all_beats = {20'd0, word_runs} * {20'd0, word_run_beats};
 
     beat_pacer pacer (
         .clk(clk),
@@ -106,7 +107,8 @@ module load_unit #(
 
     always @(posedge clk) begin
         if (start)
-            tickets[tail] <= {runs, run_beats, beat, beat_stride, buffer, signals, last_word};
+            tickets[tail] <= {word_runs, word_run_beats, word_beat, word_beat_stride, word_buffer,
+                              word_signals, word_ends};
         if (rst) begin
             head <= {LOG{1'b0}};
             tail <= {LOG{1'b0}};

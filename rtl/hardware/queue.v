@@ -2,7 +2,7 @@
 //
 // The head starts in the first cycle in which its unit is idle and every channel it waits for
 // holds a token. Words are prefetched into four places, so that one word can start per cycle and
-// fetching never delays a start. Word layout: rtl/cosimulation/assemble.py.
+// fetching never delays a start. Word layout: WORDS.md.
 //
 // DEPTH     words of program memory, a power of two
 // CHANNELS  token channels
@@ -27,6 +27,7 @@ module queue #(
     output wire                     trace_free      // it holds the queue no longer
 );
     localparam ADDRESS_WIDTH = $clog2(DEPTH);
+    // Values of kind (instruction_word.py):
     localparam [2:0] END = 3'd0;
 
     reg [255:0] memory[0:DEPTH-1];
@@ -38,7 +39,13 @@ module queue #(
     reg [1:0] first, free;
     reg [2:0] count;
     wire      fetch = count + {2'b00, fetching} < 3'd4;
-    wire      is_end = head[2:0] == END;
+    // Fields of COMMON in head, head_* (instruction_word.py):
+    wire  [2:0] head_kind = head[0+:3];  // of word, see below
+    wire        head_starts = head[3];  // first word of its instruction: its start is traced
+    wire        head_ends = head[4];  // last word of its instruction: its finish is traced
+    wire [18:0] head_waits = head[5+:19];  // channels that it takes a token from, by their number
+
+    wire      is_end = head_kind == END;
 
     always @(posedge clk) begin
         if (write) memory[write_address] <= write_word;
@@ -63,16 +70,15 @@ module queue #(
     assign primed = count == 3'd4;
     assign halted = run && count != 3'd0 && is_end;
 
-    wire [CHANNELS-1:0] waits = head[5+:CHANNELS];
-    assign start = run && count != 3'd0 && !is_end && unit_idle && (waits & ~available) == 0;
-    assign take = start ? waits : {CHANNELS{1'b0}};
+    assign start = run && count != 3'd0 && !is_end && unit_idle && (head_waits & ~available) == 0;
+    assign take = start ? head_waits : {CHANNELS{1'b0}};
 
     // An instruction may be several words: the first is marked in bit 3, the last in bit 4.
     reg held;
-    assign trace_start = start && head[3];
+    assign trace_start = start && head_starts;
     assign trace_free = held && unit_idle;
     always @(posedge clk) begin
         if (rst) held <= 1'b0;
-        else held <= (start && head[4]) || (held && !unit_idle);
+        else held <= (start && head_ends) || (held && !unit_idle);
     end
 endmodule

@@ -3,7 +3,7 @@
 //
 // The host writes the queues' words, the lane operations of WUVE (as queue 5) and the first tokens,
 // then raises `run`; `halted` says that every queue has come to its END and that nothing is under
-// way. Words: rtl/cosimulation/assemble.py.
+// way. Words: WORDS.md.
 //
 // Parameters come from a machine file (rtl/cosimulation/parameters.py); *_WORDS count all banks of a buffer.
 module sat_top #(
@@ -78,7 +78,24 @@ module sat_top #(
     localparam STCE = 2;
     localparam SORE = 3;
     localparam WUVE = 4;
+    // Values of kind (instruction_word.py):
     localparam [2:0] SYNC = 3'd1;
+    // Values of load_buffer, FILL_* (instruction_word.py):
+    localparam [3:0] FILL_LEFT = 4'd0;
+    localparam [3:0] FILL_RIGHT = 4'd1;
+    localparam [3:0] FILL_RIGHT_INDEX0 = 4'd2;
+    localparam [3:0] FILL_RIGHT_INDEX1 = 4'd3;
+    localparam [3:0] FILL_RIGHT_INDEX2 = 4'd4;
+    localparam [3:0] FILL_RIGHT_INDEX3 = 4'd5;
+    localparam [3:0] FILL_MASK = 4'd6;
+    localparam [3:0] FILL_VECTOR = 4'd7;
+    localparam [3:0] FILL_VECTOR_HALF = 4'd8;
+    // Values of store_buffer, DRAIN_* (instruction_word.py):
+    localparam [3:0] DRAIN_OUTPUT = 4'd0;
+    localparam [3:0] DRAIN_VECTOR = 4'd1;
+    localparam [3:0] DRAIN_MASK = 4'd2;
+    localparam [3:0] DRAIN_MASK_INDEX0 = 4'd3;
+    localparam [3:0] DRAIN_VECTOR_HALF = 4'd7;
 
     // AXI4: the burst type is INCR; above 128 bytes the port is several of 128 in lock step.
     localparam integer READ_LOG = $clog2(READ_BYTES);
@@ -170,21 +187,37 @@ module sat_top #(
         .bank_data(fill_data)
     );
 
-    wire fill_left = fill && fill_buffer == 4'd0;
-    wire fill_right = fill && fill_buffer == 4'd1;
-    wire [3:0] fill_planes = {4{fill}} & {fill_buffer == 4'd5, fill_buffer == 4'd4,
-                                          fill_buffer == 4'd3, fill_buffer == 4'd2};
-    wire fill_mask = fill && fill_buffer == 4'd6;
+    wire fill_left = fill && fill_buffer == FILL_LEFT;
+    wire fill_right = fill && fill_buffer == FILL_RIGHT;
+    wire [3:0] fill_planes = {4{fill}} & {
+        fill_buffer == FILL_RIGHT_INDEX3, fill_buffer == FILL_RIGHT_INDEX2,
+        fill_buffer == FILL_RIGHT_INDEX1, fill_buffer == FILL_RIGHT_INDEX0};
+    wire fill_mask = fill && fill_buffer == FILL_MASK;
 
     // STCE.
     wire                stce_start, stce_done;
     wire [       255:0] stce_head = heads[256*STCE+:256];
-    reg  [       207:0] stce_held;
-    wire [       207:0] stce_word = stce_start ? stce_head[255:48] : stce_held;
-    wire [        23:0] left_base = stce_word[96+:24];
-    wire [        23:0] right_base = stce_word[120+:24];
-    wire [        23:0] out_base = stce_word[144+:24];
-    wire [         3:0] index_planes = stce_word[168+:4];
+    reg  [       255:0] stce_held;
+    wire [       255:0] stce_word = stce_start ? stce_head : stce_held;
+    // Fields of MATMUL in stce_word, matmul_* (instruction_word.py):
+    wire        matmul_weight_stationary = stce_word[48];
+    wire        matmul_accumulate = stce_word[49];  // onto what the output bank holds
+    wire  [4:0] matmul_n_keep = stce_word[50+:5];  // N
+    wire  [3:0] matmul_m_group = stce_word[55+:4];  // M, 16 as 0: such a word holds one group
+    wire  [2:0] matmul_group_shift = stce_word[59+:3];  // log2 of the groups in a left word
+    wire [15:0] matmul_steps = stce_word[62+:16];  // OS: N times groups; WS: N
+    wire [15:0] matmul_vectors = stce_word[78+:16];  // WS: rows of the left operand
+    wire [15:0] matmul_row_passes = stce_word[94+:16];
+    wire [15:0] matmul_column_passes = stce_word[110+:16];
+    wire [15:0] matmul_left_step = stce_word[126+:16];  // left words between row passes
+    wire [23:0] matmul_left_base = stce_word[142+:24];  // first word
+    wire [23:0] matmul_right_base = stce_word[166+:24];  // first word
+    wire [23:0] matmul_out_base = stce_word[190+:24];  // first word
+    wire  [3:0] matmul_index_planes = stce_word[214+:4];  // in use
+    // Fields of COMMON in stce_head, stce_* (instruction_word.py):
+    wire  [2:0] stce_kind = stce_head[0+:3];  // of word, see below
+    wire [18:0] stce_signals = stce_head[24+:19];  // channels that it gives a token to
+
     wire [ 16*ROWS-1:0] left_address;
     wire [256*ROWS-1:0] left_data;
     wire [ 16*COLS-1:0] right_address;
@@ -195,19 +228,19 @@ module sat_top #(
     wire [ 24*ROWS-1:0] left_at;
     wire [ 24*COLS-1:0] right_at, out_read_at, out_write_at;
 
-    always @(posedge clk) if (stce_start) stce_held <= stce_head[255:48];
+    always @(posedge clk) if (stce_start) stce_held <= stce_head;
 
     genvar i;
     generate
         for (i = 0; i < ROWS; i = i + 1) begin : g_left
-            assign left_at[24*i+:24] = left_base + {8'd0, left_address[16*i+:16]};
+            assign left_at[24*i+:24] = matmul_left_base + {8'd0, left_address[16*i+:16]};
         end
         for (i = 0; i < COLS; i = i + 1) begin : g_column
             // Planes beyond the pattern's index bits hold what an earlier pattern left.
-            assign right_kept[20*i+:20] = right_data[20*i+:20] & {index_planes, 16'hFFFF};
-            assign right_at[24*i+:24] = right_base + {8'd0, right_address[16*i+:16]};
-            assign out_read_at[24*i+:24] = out_base + {8'd0, out_read_address[16*i+:16]};
-            assign out_write_at[24*i+:24] = out_base + {8'd0, out_write_address[16*i+:16]};
+            assign right_kept[20*i+:20] = right_data[20*i+:20] & {matmul_index_planes, 16'hFFFF};
+            assign right_at[24*i+:24] = matmul_right_base + {8'd0, right_address[16*i+:16]};
+            assign out_read_at[24*i+:24] = matmul_out_base + {8'd0, out_read_address[16*i+:16]};
+            assign out_write_at[24*i+:24] = matmul_out_base + {8'd0, out_write_address[16*i+:16]};
         end
     endgenerate
 
@@ -215,8 +248,8 @@ module sat_top #(
         .clk(clk),
         .rst(rst),
         .start(start[STCE]),
-        .is_sync(stce_head[2:0] == SYNC),
-        .signals(stce_head[24+:CHANNELS]),
+        .is_sync(stce_kind == SYNC),
+        .signals(stce_signals),
         .unit_start(stce_start),
         .unit_done(stce_done),
         .idle(unit_idle[STCE]),
@@ -234,16 +267,16 @@ module sat_top #(
         .clk(clk),
         .reset(rst),
         .start(stce_start),
-        .weight_stationary(stce_word[0]),
-        .accumulate(stce_word[1]),
-        .n_keep(stce_word[2+:5]),
-        .m_group(stce_word[7+:4]),
-        .group_shift(stce_word[12+:3]),
-        .steps(stce_word[16+:16]),
-        .vectors(stce_word[32+:16]),
-        .row_passes(stce_word[48+:16]),
-        .column_passes(stce_word[64+:16]),
-        .left_step(stce_word[80+:16]),
+        .weight_stationary(matmul_weight_stationary),
+        .accumulate(matmul_accumulate),
+        .n_keep(matmul_n_keep),
+        .m_group(matmul_m_group),
+        .group_shift(matmul_group_shift),
+        .steps(matmul_steps),
+        .vectors(matmul_vectors),
+        .row_passes(matmul_row_passes),
+        .column_passes(matmul_column_passes),
+        .left_step(matmul_left_step),
         .done(stce_done),
         .left_address(left_address),
         .left_data(left_data),
@@ -357,6 +390,18 @@ module sat_top #(
     localparam SLOT_BITS = 16 * SORE_LANES;
     wire                    sore_start, sore_done;
     wire [           255:0] sore_head = heads[256*SORE+:256];
+    // Fields of REDUCE in sore_head, reduce_* (instruction_word.py):
+    wire  [2:0] reduce_kind = sore_head[0+:3];  // of word, see below
+    wire [18:0] reduce_signals = sore_head[24+:19];  // channels that it gives a token to
+    wire [23:0] reduce_rounds = sore_head[48+:24];
+    wire  [4:0] reduce_pattern_m = sore_head[72+:5];  // M
+    wire  [3:0] reduce_pattern_n = sore_head[77+:4];  // N
+    wire        reduce_across = sore_head[81];  // groups run across rows
+    wire [15:0] reduce_inner_words = sore_head[82+:16];  // of a row
+    wire        reduce_from_wuve = sore_head[98];  // source, 0: mask bank, 1: FP16 weights in the vector output bank
+    wire [23:0] reduce_source_base = sore_head[99+:24];  // first source word
+    wire [23:0] reduce_slot_base = sore_head[123+:24];  // first slot
+
     reg  [            23:0] sore_base, mask_out_base;
     reg                     from_wuve;
     wire [   SLOT_BITS-1:0] sore_mask, sore_weights;
@@ -370,17 +415,17 @@ module sat_top #(
 
     always @(posedge clk)
         if (sore_start) begin
-            from_wuve <= sore_head[100];
-            sore_base <= sore_head[104+:24];
-            mask_out_base <= sore_head[128+:24];
+            from_wuve <= reduce_from_wuve;
+            sore_base <= reduce_source_base;
+            mask_out_base <= reduce_slot_base;
         end
 
     unit_control #(.CHANNELS(CHANNELS)) sore_control (
         .clk(clk),
         .rst(rst),
         .start(start[SORE]),
-        .is_sync(sore_head[2:0] == SYNC),
-        .signals(sore_head[24+:CHANNELS]),
+        .is_sync(reduce_kind == SYNC),
+        .signals(reduce_signals),
         .unit_start(sore_start),
         .unit_done(sore_done),
         .idle(unit_idle[SORE]),
@@ -395,11 +440,11 @@ module sat_top #(
         .clk(clk),
         .rst(rst),
         .start(sore_start),
-        .rounds(sore_head[48+:24]),
-        .pattern_m(sore_head[72+:5]),
-        .pattern_n(sore_head[77+:4]),
-        .across(sore_head[81]),
-        .inner_words(sore_head[84+:16]),
+        .rounds(reduce_rounds),
+        .pattern_m(reduce_pattern_m),
+        .pattern_n(reduce_pattern_n),
+        .across(reduce_across),
+        .inner_words(reduce_inner_words),
         .done(sore_done),
         .read_enable(sore_read),
         .read_address(sore_word),
@@ -460,18 +505,41 @@ module sat_top #(
 
     // What the store unit asked for a cycle ago.
     reg  [3:0] asked;
-    wire [3:0] asked_plane = asked - 4'd3;
+    wire [3:0] asked_plane = asked - DRAIN_MASK_INDEX0;
     wire [8*WRITE_BYTES-1:0] plain =
-        asked == 4'd1 ? drain_words
-        : asked == 4'd7 ? drain_halves
-        : asked == 4'd2 ? mask_values
+        asked == DRAIN_VECTOR ? drain_words
+        : asked == DRAIN_VECTOR_HALF ? drain_halves
+        : asked == DRAIN_MASK ? mask_values
         : mask_planes[asked_plane[1:0]];
     always @(posedge clk) asked <= drain_buffer;
-    assign drain_data = asked == 4'd0 ? out_data : {{(8*WRITE_BYTES){1'b0}}, plain};
+    assign drain_data = asked == DRAIN_OUTPUT ? out_data : {{(8*WRITE_BYTES){1'b0}}, plain};
 
     // WUVE.
     wire            wuve_start, wuve_done;
     wire [   255:0] wuve_head = heads[256*WUVE+:256];
+    // Fields of VECTOR in wuve_head, vector_* (instruction_word.py):
+    wire  [2:0] vector_kind = wuve_head[0+:3];  // of word, see below
+    wire [18:0] vector_signals = wuve_head[24+:19];  // channels that it gives a token to
+    wire [15:0] vector_strips = wuve_head[48+:16];  // at least 1
+    wire [15:0] vector_width = wuve_head[64+:16];  // rounds of a slot in a sweep, at least 1
+    wire        vector_planar = wuve_head[80];  // words go by rounds, each kind apart; word 0 leaves as FP16 too
+    wire  [1:0] vector_limit = wuve_head[81+:2];  // slots are limited in, 0: the last strip, 1: the last step, 2: all
+    wire  [3:0] vector_bank_in = wuve_head[83+:4];
+    wire  [3:0] vector_bank_out = wuve_head[87+:4];
+    wire        vector_fused = wuve_head[91];  // on an output bank of the STCE
+    wire  [1:0] vector_inputs = wuve_head[92+:2];  // log2 of the operands of a round
+    wire [23:0] vector_strip_stride = wuve_head[94+:24];  // rounds
+    wire [23:0] vector_slot_stride = wuve_head[118+:24];  // rounds
+    wire [23:0] vector_stride = wuve_head[142+:24];  // rounds from step to step
+    wire  [6:0] vector_used = wuve_head[166+:7];  // slots in use where they are limited
+    wire  [8:0] vector_tail = wuve_head[173+:9];  // lanes in use in a row's last round
+    wire [11:0] vector_first = wuve_head[182+:12];  // lane operation
+    wire  [1:0] vector_words = wuve_head[194+:2];  // log2 of the words of a row
+    wire        vector_by_strip = wuve_head[196];  // words go by strips
+    wire        vector_two_out = wuve_head[197];  // two words leave per strip
+    wire [23:0] vector_fused_base = wuve_head[198+:24];  // first round of outputs
+    wire [23:0] vector_rounds = wuve_head[222+:24];  // of words that go by them
+
     reg  [    23:0] vector_in_base, vector_out_base;  // in words of WUVE_LANES floats
     wire [    23:0] word_at, half_at, new_word_at, new_half_at;
     wire [LINE/2-1:0] new_halves;
@@ -481,17 +549,17 @@ module sat_top #(
 
     always @(posedge clk)
         if (wuve_start) begin
-            vector_in_base <= {20'd0, wuve_head[84+:4]} * VECTOR_BANK[23:0];
-            vector_out_base <= {20'd0, wuve_head[88+:4]} * VECTOR_BANK[23:0];
-            fused_base <= wuve_head[200+:24];
+            vector_in_base <= {20'd0, vector_bank_in} * VECTOR_BANK[23:0];
+            vector_out_base <= {20'd0, vector_bank_out} * VECTOR_BANK[23:0];
+            fused_base <= vector_fused_base;
         end
 
     unit_control #(.CHANNELS(CHANNELS)) wuve_control (
         .clk(clk),
         .rst(rst),
         .start(start[WUVE]),
-        .is_sync(wuve_head[2:0] == SYNC),
-        .signals(wuve_head[24+:CHANNELS]),
+        .is_sync(vector_kind == SYNC),
+        .signals(vector_signals),
         .unit_start(wuve_start),
         .unit_done(wuve_done),
         .idle(unit_idle[WUVE]),
@@ -513,22 +581,22 @@ module sat_top #(
         .host_address(host_address[$clog2(WUVE_OPERATIONS)-1:0]),
         .host_operation(host_word[75:0]),
         .start(wuve_start),
-        .strips(wuve_head[48+:16]),
-        .width(wuve_head[64+:16]),
-        .planar(wuve_head[80]),
-        .limit(wuve_head[81+:2]),
-        .fused(wuve_head[93]),
-        .inputs(wuve_head[94+:2]),
-        .strip_stride(wuve_head[96+:24]),
-        .slot_stride(wuve_head[120+:24]),
-        .stride(wuve_head[144+:24]),
-        .used(wuve_head[168+:7]),
-        .tail(wuve_head[175+:9]),
-        .first(wuve_head[184+:$clog2(WUVE_OPERATIONS)]),
-        .words(wuve_head[196+:2]),
-        .by_strip(wuve_head[198]),
-        .two_out(wuve_head[199]),
-        .rounds(wuve_head[224+:24]),
+        .strips(vector_strips),
+        .width(vector_width),
+        .planar(vector_planar),
+        .limit(vector_limit),
+        .fused(vector_fused),
+        .inputs(vector_inputs),
+        .strip_stride(vector_strip_stride),
+        .slot_stride(vector_slot_stride),
+        .stride(vector_stride),
+        .used(vector_used),
+        .tail(vector_tail),
+        .first(vector_first[$clog2(WUVE_OPERATIONS)-1:0]),
+        .words(vector_words),
+        .by_strip(vector_by_strip),
+        .two_out(vector_two_out),
+        .rounds(vector_rounds),
         .done(wuve_done),
         .fused_read(fused_read),
         .fused_address(fused_at),
@@ -553,7 +621,7 @@ module sat_top #(
         .READ_BITS(LINE)
     ) vector_in (
         .clk(clk),
-        .write_enable(fill && fill_buffer == 4'd7),
+        .write_enable(fill && fill_buffer == FILL_VECTOR),
         .write_address(fill_beat),
         .write_data(fill_data),
         .read_address(vector_in_base + word_at),
@@ -566,7 +634,7 @@ module sat_top #(
         .READ_BITS(LINE)
     ) vector_half_in (
         .clk(clk),
-        .write_enable(fill && fill_buffer == 4'd8),
+        .write_enable(fill && fill_buffer == FILL_VECTOR_HALF),
         .write_address(fill_beat),
         .write_data(fill_data),
         .read_address(vector_in_base + half_at),
@@ -613,6 +681,6 @@ module sat_top #(
         .read_data(sore_weights)
     );
 
-    wire unused = &{1'b0, drain, sore_read, heads, stce_word, asked_plane, stce_head, sore_head, wuve_head,
+    wire unused = &{1'b0, drain, sore_read, heads, stce_word, asked_plane, stce_head, sore_head, wuve_head, vector_first,
                     VECTOR_BANK[31:24]};
 endmodule

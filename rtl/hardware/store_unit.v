@@ -45,24 +45,28 @@ module store_unit #(
 );
     localparam LOG = $clog2(IN_FLIGHT);
     localparam LOG_BEAT = $clog2(BEAT_BYTES);
-    localparam [2:0] SYNC = 3'd1;
     localparam TICKET = 32 + 1 + CHANNELS + 1;
     localparam [31:0] SYNC_DELAY = SYNC_CYCLES - 1;
 
-    wire        is_sync = word[2:0] == SYNC;
-    wire        last_word = word[4];
-    wire [CHANNELS-1:0] signals = word[24+:CHANNELS];
-    wire [39:0] address = word[48+:40];
-    wire [31:0] stride = word[88+:32];
-    wire [19:0] runs = word[120+:20];
-    wire [19:0] run_beats = word[140+:20];
-    wire [ 7:0] tail_bytes = word[160+:8];  // in a run's last beat; 0: all
-    wire [ 3:0] buffer = word[168+:4];
-    wire [23:0] beat = word[172+:24];
-    wire [23:0] beat_stride = word[196+:24];
-    wire        narrow = word[220];
-    wire [10:0] chunk_beats = word[221+:11];  // contiguous in the bank; 0: the whole run
-    wire [23:0] chunk_stride = word[232+:24];
+    // Values of kind (instruction_word.py):
+    localparam [2:0] SYNC = 3'd1;
+    // Fields of TRANSFER in word, word_* (instruction_word.py):
+    wire  [2:0] word_kind = word[0+:3];  // of word, see below
+    wire        word_ends = word[4];  // last word of its instruction: its finish is traced
+    wire [18:0] word_signals = word[24+:19];  // channels that it gives a token to
+    wire [39:0] word_address = word[48+:40];  // bytes, of the first run
+    wire [31:0] word_stride = word[88+:32];  // bytes from run to run
+    wire [19:0] word_runs = word[120+:20];
+    wire [19:0] word_run_beats = word[140+:20];  // of a run
+    wire  [7:0] word_tail_bytes = word[160+:8];  // in a run's last beat, 0: all; store only
+    wire  [3:0] word_buffer = word[168+:4];  // of a load or store, see below
+    wire [23:0] word_beat = word[172+:24];  // first in the buffer, bank included
+    wire [23:0] word_beat_stride = word[196+:24];  // beats from run to run in the buffer
+    wire        word_narrow = word[220];  // FP32 to FP16, a beat in the buffer is then two wide; store only
+    wire [10:0] word_chunk_beats = word[221+:11];  // contiguous in the bank, 0: the whole run; store only
+    wire [23:0] word_chunk_stride = word[232+:24];  // beats from one contiguous part to the next; store only
+
+    wire is_sync = word_kind == SYNC;
 
     // Addresses.
     wire transfer = start && !is_sync;
@@ -73,10 +77,10 @@ module store_unit #(
         .rst(rst),
         .command_valid(transfer),
         .command_ready(walker_ready),
-        .command_address(address),
-        .command_stride(stride),
-        .command_runs(runs),
-        .command_beats(run_beats),
+        .command_address(word_address),
+        .command_stride(word_stride),
+        .command_runs(word_runs),
+        .command_beats(word_run_beats),
         .burst_valid(awvalid),
         .burst_ready(awready),
         .burst_address(awaddr),
@@ -118,8 +122,9 @@ module store_unit #(
 
     always @(posedge clk) begin
         if (transfer)
-            next <= {address[11:0], runs, run_beats, tail_bytes, buffer, beat, beat_stride, narrow,
-                     stride[11:0], chunk_beats, chunk_stride};
+            next <= {word_address[11:0], word_runs, word_run_beats, word_tail_bytes, word_buffer, word_beat,
+                     word_beat_stride, word_narrow, word_stride[11:0], word_chunk_beats,
+                     word_chunk_stride};
         if (taking) begin
             {run_page, runs_left, all_beats, tail, from, run_offset, offset_stride, is_narrow,
              page_stride, chunk, chunk_step} <= next;
@@ -234,7 +239,7 @@ module store_unit #(
 
     always @(posedge clk) begin
         if (burst_done) burst_ending[burst_tail] <= ends;
-        if (start) tickets[tail_ticket] <= {now + SYNC_DELAY, is_sync, signals, last_word};
+        if (start) tickets[tail_ticket] <= {now + SYNC_DELAY, is_sync, word_signals, word_ends};
         if (rst) begin
             burst_head <= {LOG{1'b0}};
             burst_tail <= {LOG{1'b0}};
@@ -256,7 +261,7 @@ module store_unit #(
         end
     end
 
-    wire [39:0] beats = is_sync ? 40'd1 : {20'd0, runs} * {20'd0, run_beats};
+    wire [39:0] beats = is_sync ? 40'd1 : {20'd0, word_runs} * {20'd0, word_run_beats};
 
     beat_pacer pacer (
         .clk(clk),

@@ -5,10 +5,7 @@
 // is needed: a strip takes (row operations + width x sweep operations) x SLOTS cycles. `done` is high
 // PIPELINE_CYCLES - 1 cycles after the last slot's turn.
 //
-// A lane operation (76 bits, from bit 0): kind 3, function 3, register 3, writes 1, guard 2; sources
-// a, b, c 4 each; negate a, b, c 1 each; absolute a 1; lane exchange 4, slot exchange 3; pair 1, word
-// 2, emit 2, displaced 1; ends a phase, of a sweep, ends the program 1 each; constant 32.
-// weft.sim.lanes says what they mean.
+// A lane operation has 76 bits, laid out as in WORDS.md; weft.sim.lanes says what they mean.
 //
 // LANES            a power of two
 // SLOTS            a power of two, at least 2 DEPTH + 4, DEPTH the larger of LM + LA and 6
@@ -71,9 +68,29 @@ module wuve #(
 
     reg  [75:0] operations[0:OPERATIONS-1];
     reg  [75:0] operation;  // a cycle behind the counters
-    wire        ends = operation[41];
-    wire        sweeps = operation[42];
-    wire        halts = operation[43];
+    // Fields of LANE_OPERATION in operation, op_* (instruction_word.py):
+    wire  [2:0] op_kind = operation[0+:3];
+    wire  [2:0] op_function = operation[3+:3];
+    wire  [2:0] op_target = operation[6+:3];  // register
+    wire        op_writes = operation[9];  // its target
+    wire  [1:0] op_guard = operation[10+:2];
+    wire  [3:0] op_a = operation[12+:4];  // source
+    wire  [3:0] op_b = operation[16+:4];  // source
+    wire  [3:0] op_c = operation[20+:4];  // source
+    wire  [3:0] op_lane_exchange = operation[28+:4];
+    wire  [2:0] op_slot_exchange = operation[32+:3];
+    wire        op_pair = operation[35];
+    wire  [1:0] op_word = operation[36+:2];
+    wire  [1:0] op_emit = operation[38+:2];
+    wire        op_displaced = operation[40];
+    wire        op_ends = operation[41];  // a phase
+    wire        op_sweeps = operation[42];  // the phase is one of a sweep
+    wire        op_halts = operation[43];  // the program
+    wire [31:0] op_constant = operation[44+:32];  // or, where displaced, the displacement in its low bits
+
+    wire        ends = op_ends;
+    wire        sweeps = op_sweeps;
+    wire        halts = op_halts;
 
     // The instruction, held.
     reg  [15:0] last_strip, last_step;
@@ -176,21 +193,16 @@ module wuve #(
         round1 <= round;
     end
 
-    wire [ 3:0] a_code = operation[12+:4];
-    wire [ 3:0] b_code = operation[16+:4];
-    wire [ 3:0] c_code = operation[20+:4];
-    wire [ 3:0] lane_exchange = operation[28+:4];
-    wire [ 2:0] slot_exchange = operation[32+:3];
-    wire [23:0] displacement = operation[44+:24];
-    wire [23:0] read_round = round1 + (operation[40] ? displacement : 24'd0);
-    wire [63:0] other_bit = 64'd1 << slot_exchange;  // twice the distance; none for 0
+    wire [23:0] displacement = op_constant[23:0];
+    wire [23:0] read_round = round1 + (op_displaced ? displacement : 24'd0);
+    wire [63:0] other_bit = 64'd1 << op_slot_exchange;  // twice the distance; none for 0
     wire [SLOT_BITS-1:0] other_slot = slot1 ^ other_bit[SLOT_BITS:1];
     wire [15:0] row_word = is_by_strip ? strip1 : step1;
     wire [23:0] word_place = {8'd0, row_word} << is_words;
     assign half_address = is_inputs == 2'd0 ? {1'b0, read_round[23:1]}
                         : is_inputs == 2'd1 ? read_round
-                        : {read_round[22:0], operation[35]};
-    wire [ 1:0] word = operation[36+:2];
+                        : {read_round[22:0], op_pair};
+    wire [ 1:0] word = op_word;
     wire [23:0] word_plane = word == 2'd0 ? 24'd0 : word == 2'd1 ? plane : {plane[22:0], 1'b0};
     assign word_address = is_planar ? round1 + word_plane : word_place | {22'd0, word};
     assign fused_read = live && is_fused;
@@ -207,13 +219,26 @@ module wuve #(
     // Another cycle: operands are there.
     reg         odd;
     reg  [75:0] operation2;
+    // Fields of LANE_OPERATION in operation2, op2_* (instruction_word.py):
+    wire  [2:0] op2_kind = operation2[0+:3];
+    wire  [2:0] op2_function = operation2[3+:3];
+    wire  [3:0] op2_a = operation2[12+:4];  // source
+    wire  [3:0] op2_b = operation2[16+:4];  // source
+    wire  [3:0] op2_c = operation2[20+:4];  // source
+    wire        op2_negate_a = operation2[24];
+    wire        op2_negate_b = operation2[25];
+    wire        op2_negate_c = operation2[26];
+    wire        op2_absolute_a = operation2[27];
+    wire  [3:0] op2_lane_exchange = operation2[28+:4];
+    wire [31:0] op2_constant = operation2[44+:32];  // or, where displaced, the displacement in its low bits
+
     reg         draws;
     reg  [SLOT_BITS-1:0] slot2;
     always @(posedge clk) begin
         slot2 <= slot1;
         odd <= is_inputs == 2'd0 && read_round[0];
         operation2 <= operation;
-        draws <= live && operation[5:0] == 6'd7;
+        draws <= live && {op_function, op_kind} == 6'd7;
     end
 
     // What a result needs to know: it comes DEPTH + 2 cycles after the addresses.
@@ -221,8 +246,8 @@ module wuve #(
     wire [ASIDE-1:0] aside;
     delay_line #(.WIDTH(ASIDE), .STAGES(DEPTH+2)) aside_line (
         .clk(clk),
-        .in({operation[2:0], operation[6+:3], operation[9] && live, operation[10+:2],
-             live ? operation[38+:2] : 2'd0, operation[36+:2], round1, strip1, slot1, has_work, ends_row,
+        .in({op_kind, op_target, op_writes && live, op_guard,
+             live ? op_emit : 2'd0, op_word, round1, strip1, slot1, has_work, ends_row,
              last_row}),
         .out(aside)
     );
@@ -242,7 +267,6 @@ module wuve #(
 
     wire [32*LANES-1:0] raw_a, turned_a, made;
     wire [16*LANES-1:0] halves;
-    wire [31:0] constant2 = operation2[44+:32];
     wire [22:0] first_number = {{(23 - SLOT_BITS) {1'b0}}, slot2} << LANE_BITS;
     genvar i, e;
     generate
@@ -259,20 +283,17 @@ module wuve #(
 
             // Sources 8 to 15; below are the registers.
             wire [255:0] outside = {32'h80000000, 32'h3F800000, pair_high, pair_low, line_word, high,
-                                    first_operand, constant2};
-            wire [3:0] a_from = operation2[12+:4];
-            wire [3:0] b_from = operation2[16+:4];
-            wire [3:0] c_from = operation2[20+:4];
-            assign raw_a[32*i+:32] = a_from[3] ? outside[32*a_from[2:0]+:32] : a_register;
-            wire [31:0] b = b_from[3] ? outside[32*b_from[2:0]+:32] : b_register;
-            wire [31:0] c = c_from[3] ? outside[32*c_from[2:0]+:32] : c_register;
+                                    first_operand, op2_constant};
+            assign raw_a[32*i+:32] = op2_a[3] ? outside[32*op2_a[2:0]+:32] : a_register;
+            wire [31:0] b = op2_b[3] ? outside[32*op2_b[2:0]+:32] : b_register;
+            wire [31:0] c = op2_c[3] ? outside[32*op2_c[2:0]+:32] : c_register;
             wire [31:0] a = turned_a[32*i+:32];
 
             // a of the lane that the exchange names.
             wire [31:0] from[0:LANE_BITS];
             assign from[0] = raw_a[32*i+:32];
             for (e = 0; e < LANE_BITS; e = e + 1) begin : g_exchange
-                assign from[e+1] = operation2[28+:4] == e + 1 ? raw_a[32*(i^(1<<e))+:32] : from[e];
+                assign from[e+1] = op2_lane_exchange == e + 1 ? raw_a[32*(i^(1<<e))+:32] : from[e];
             end
             assign turned_a[32*i+:32] = from[LANE_BITS];
 
@@ -287,17 +308,17 @@ module wuve #(
             ) lane (
                 .clk(clk),
                 .rst(rst),
-                .a_address({a_code[2:0], other_slot}),
-                .b_address({b_code[2:0], slot1}),
-                .c_address({c_code[2:0], slot1}),
+                .a_address({op_a[2:0], other_slot}),
+                .b_address({op_b[2:0], slot1}),
+                .c_address({op_c[2:0], slot1}),
                 .a_register(a_register),
                 .b_register(b_register),
                 .c_register(c_register),
-                .a_given({(a[31] && !operation2[27]) ^ operation2[24], a[30:0]}),
-                .b_given({b[31] ^ operation2[25], b[30:0]}),
-                .c_given({c[31] ^ operation2[26], c[30:0]}),
-                .kind(operation2[2:0]),
-                .which(operation2[5:3]),
+                .a_given({(a[31] && !op2_absolute_a) ^ op2_negate_a, a[30:0]}),
+                .b_given({b[31] ^ op2_negate_b, b[30:0]}),
+                .c_given({c[31] ^ op2_negate_c, c[30:0]}),
+                .kind(op2_kind),
+                .which(op2_function),
                 .draws(draws),
                 .number(first_number | LANE),
                 .made_kind(made_kind),
@@ -346,5 +367,6 @@ module wuve #(
     assign fused_write = leaves && is_fused;
     assign fused_write_address = made_round;
 
-    wire unused = &{1'b0, other_bit, lane_exchange, operation2, a_code[3], b_code[3], c_code[3]};
+    wire unused = &{1'b0, other_bit, op_lane_exchange, operation2, op_a[3], op_b[3], op_c[3],
+                    op_constant[31:24]};
 endmodule

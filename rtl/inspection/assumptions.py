@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from weft.rtl.cosimulation.assemble import OPERATION_BITS
 from weft.rtl.cosimulation.parameters import lane_depth
 from weft.rtl.hardware import VERILOG
+from weft.rtl.hardware.instruction_word import LANE_OPERATION
 from weft.rtl.inspection.structure import Module, elaborate
 from weft.sim.lanes import REGISTERS
 from weft.sim.lanes.functions import SEGMENTS, WIDTHS, Function
@@ -130,7 +130,7 @@ def unit_assumptions(folder: Path = VERILOG) -> tuple[Assumption, ...]:
             lane_depth(Array(1, 1, 1, update.parameters["LM"], update.parameters["LA"])),
             _delay(update.at("chosen_line"), _FLOAT_BITS),
         ),
-        Assumption("bits of a lane operation", OPERATION_BITS, engine.ports["host_operation"]),
+        Assumption("bits of a lane operation", LANE_OPERATION.bits, engine.ports["host_operation"]),
         Assumption("bits of a segment's coefficients", sum(WIDTHS), table.ports["row"]),
         Assumption(
             "elementary functions", len(Function), 2 ** table.ports["address"] // SEGMENTS - 1
