@@ -8,6 +8,7 @@ versions); it is made beside its place and moved there when whole. The cache is 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from weft.rtl.hardware import VERILOG
 
@@ -27,6 +29,7 @@ __all__ = [
     "build_cocotb",
     "build_cpp",
     "cache_folder",
+    "elaborated",
     "lint",
     "run_cocotb",
     "sources_of",
@@ -106,6 +109,20 @@ def lint(design: Design) -> str:
     arguments += [f"-G{name}={value}" for name, value in design.parameters.items()]
     arguments += [f"-I{folder}" for folder in design.includes]
     return _run([*arguments, *map(str, design.sources)], environment)
+
+
+def elaborated(top: str, files: Sequence[Path], values: Mapping[str, int]) -> dict[str, Any]:
+    """Verilator's tree of ``top`` with these parameters.
+
+    Raises:
+        BuildError: Verilator refused it.
+    """
+    command, environment = _verilator()
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = [command, "--json-only", "-Wno-fatal", "-Wno-lint", "-Mdir", folder]
+        arguments += ["--top-module", top, *(f"-G{key}={value}" for key, value in values.items())]
+        _run([*arguments, *map(str, files)], environment)
+        return json.loads((Path(folder) / f"V{top}.tree.json").read_text(encoding="utf-8"))
 
 
 def _version() -> str:

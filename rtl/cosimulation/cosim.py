@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from weft.rtl.cosimulation.assemble import AssembleError, assemble
 from weft.rtl.cosimulation.casefile import read_case, write_case
 from weft.rtl.cosimulation.product import Case, Job, Tiles, make_case, tile_units
+from weft.rtl.cosimulation.replaced import NONE, Replaced
 from weft.rtl.cosimulation.simulate import IDEAL, Pauses, RtlRun, SimulationError, simulate
 from weft.sim.engine import Engine
 from weft.sim.machine import Machine, load_machine, machine_names
@@ -66,7 +67,7 @@ class CosimResult:
     ``cycle_difference`` is the largest difference between the Verilog and the engine, or the
     reference, at any start or finish. Under back-pressure the engine's column is the reference's
     with the real durations. ``differences`` says in words what differs first; ``replay`` is the
-    command that repeats it.
+    command that repeats it; ``replaced`` the modules, as module=file, that are not weft's own.
     """
 
     name: str
@@ -82,6 +83,7 @@ class CosimResult:
     wall_s: float
     differences: tuple[str, ...] = ()
     replay: str = ""
+    replaced: tuple[str, ...] = ()
 
     @property
     def agrees(self) -> bool:
@@ -298,6 +300,7 @@ def cosim(
     pauses: Pauses = IDEAL,
     save: Path | None = None,
     wave: Path | None = None,
+    replaced: Replaced = NONE,
 ) -> CosimResult:
     """Run one product, tiled at random by ``seed``, on Verilog, engine and reference.
 
@@ -311,6 +314,7 @@ def cosim(
         pauses: back-pressure of the memory.
         save: folder that takes the case when something differs (default: ``runs/cosim``).
         wave: file that takes the waveform, .vcd or .fst.
+        replaced: modules from other files, see ``weft.rtl.inspection.ports``.
 
     Raises:
         CosimError: an unknown dataflow or array, or a product without a fitting tile.
@@ -323,17 +327,24 @@ def cosim(
         raise CosimError(f"product {product}; each size is at least 1")
     model = load_machine(machine or machine_of_array(*array))
     case = random_case(model, product, Pattern.parse(pattern), Dataflow[dataflow.upper()], seed)
-    return run_one(case, model, pauses=pauses, save=save, wave=wave)
+    return run_one(case, model, pauses=pauses, save=save, wave=wave, replaced=replaced)
 
 
-def replay(path: Path, *, save: Path | None = None, wave: Path | None = None) -> CosimResult:
+def replay(
+    path: Path,
+    *,
+    save: Path | None = None,
+    wave: Path | None = None,
+    replaced: Callable[[Machine], Replaced] = lambda machine: NONE,
+) -> CosimResult:
     """Run a saved case again.
 
     Raises:
         CaseFileError: the file holds no case.
     """
     case, machine, pauses = read_case(path)
-    return run_one(case, machine, pauses=pauses, save=save, wave=wave)
+    own = replaced(machine)
+    return run_one(case, machine, pauses=pauses, save=save, wave=wave, replaced=own)
 
 
 def run_one(
@@ -343,6 +354,7 @@ def run_one(
     pauses: Pauses = IDEAL,
     save: Path | None = None,
     wave: Path | None = None,
+    replaced: Replaced = NONE,
 ) -> CosimResult:
     """Run and compare one case; if something differs or goes wrong it is saved to be replayed.
 
@@ -350,7 +362,8 @@ def run_one(
         SimulationError: the Verilog hung or broke a rule of its bus; the message says how to
             replay it.
     """
-    return run_and_keep(case, machine, pauses=pauses, save=save, wave=wave)[0]
+    kept = run_and_keep(case, machine, pauses=pauses, save=save, wave=wave, replaced=replaced)
+    return kept[0]
 
 
 def run_and_keep(
@@ -360,16 +373,20 @@ def run_and_keep(
     pauses: Pauses = IDEAL,
     save: Path | None = None,
     wave: Path | None = None,
+    replaced: Replaced = NONE,
 ) -> tuple[CosimResult, NDArray[np.uint8]]:
     """Like ``run_one``, with the memory that the Verilog left."""
     began = time.perf_counter()
     try:
-        (run,) = simulate(machine, [case], [pauses], wave=wave)
+        (run,) = simulate(machine, [case], [pauses], wave=wave, replaced=replaced)
     except SimulationError as error:
-        raise SimulationError(f"{error}; {_keep(case, machine, pauses, save)}") from error
+        again = _keep(case, machine, pauses, save) + replaced.options
+        raise SimulationError(f"{error}; {again}") from error
     result = compare(case, machine, pauses, run, time.perf_counter() - began)
+    result = dataclasses.replace(result, replaced=replaced.names)
     if not result.agrees:
-        result = dataclasses.replace(result, replay=_keep(case, machine, pauses, save))
+        again = _keep(case, machine, pauses, save) + replaced.options
+        result = dataclasses.replace(result, replay=again)
     return result, run.memory
 
 

@@ -19,6 +19,7 @@ from weft.rtl.cosimulation.build import Design, build_cocotb, run_cocotb
 from weft.rtl.cosimulation.icarus import build_icarus, icarus_launcher
 from weft.rtl.cosimulation.parameters import parameters
 from weft.rtl.cosimulation.product import Case
+from weft.rtl.cosimulation.replaced import NONE, Replaced
 from weft.rtl.cosimulation.waveform import check_waveform, vcd_to_fst
 from weft.rtl.hardware import VERILOG
 from weft.sim.machine import Machine
@@ -165,16 +166,17 @@ def simulate(
     pauses: Sequence[Pauses] | None = None,
     limit: int = 50_000_000,
     wave: Path | None = None,
+    replaced: Replaced = NONE,
 ) -> list[RtlRun]:
     """Run every case on the Verilog of ``machine``, all in one process; ``wave`` takes a
-    waveform (its name ends in .vcd or .fst).
+    waveform (its name ends in .vcd or .fst); ``replaced`` modules come from other files.
 
     Raises:
         AssembleError, UnsupportedMachineError: what the Verilog cannot run.
         WaveformError: a waveform that cannot be written.
         SimulationError: a case hung, or the bus protocol was broken.
     """
-    found = outcomes(machine, cases, pauses, limit, wave)
+    found = outcomes(machine, cases, pauses, limit, wave, replaced.into)
     for outcome in found:
         if isinstance(outcome, SimulationError):
             raise outcome

@@ -24,8 +24,10 @@ from weft.mapper.planning.plan import Plan
 from weft.mapper.scheduling.words import LayoutError, columns_of_pass
 from weft.rtl.cosimulation.cosim import CosimResult, run_and_keep
 from weft.rtl.cosimulation.product import Case
+from weft.rtl.cosimulation.replaced import NONE, Replaced
 from weft.rtl.cosimulation.simulate import IDEAL, Pauses
 from weft.sim.engine import Engine
+from weft.sim.machine import Machine
 from weft.sim.pattern import Pattern
 from weft.sim.workload import Stage
 from weft.simulation import Settings, simulate_model
@@ -70,10 +72,12 @@ def cosim_step(
     rates: Hyperparameters | None = None,
     pauses: Pauses = IDEAL,
     wave: Path | None = None,
+    replaced: Callable[[Machine], Replaced] = lambda machine: NONE,
 ) -> StepResult:
     """Train ``model`` for one step on the Verilog of ``settings.hardware``.
 
-    ``seed`` draws weights, the optimizer's state and input.
+    ``seed`` draws weights, the optimizer's state and input. ``replaced`` gives the modules of the
+    machine that come from other files.
 
     Raises:
         LayoutError: a network or machine whose tensors cannot lie in words.
@@ -83,7 +87,8 @@ def cosim_step(
     subject = find_subject(model, None, None)
     with guest(subject.name, subject.folder):
         plan, step, case = prepare(subject.build, subject.name, settings, seed, rates)
-    result, memory = run_and_keep(case, plan.machine, pauses=pauses, wave=wave)
+    own = replaced(plan.machine)
+    result, memory = run_and_keep(case, plan.machine, pauses=pauses, wave=wave, replaced=own)
     scheduled = Engine(plan.machine).run(plan.program).cycles
     return StepResult(result, scheduled, tuple(step.check(case, memory, rates)))
 

@@ -15,6 +15,8 @@ from weft.cli.output import tell, write_json
 
 if TYPE_CHECKING:
     from weft.rtl.cosimulation.cosim import CosimResult
+    from weft.rtl.cosimulation.replaced import Replaced
+    from weft.sim.machine import Machine
     from weft.step_cosim import StepResult
 
 __all__ = ["app", "run_cosim", "run_step_cosim"]
@@ -48,14 +50,41 @@ def cosim(
     wave: Annotated[
         Path | None, typer.Option(help="Write the waveform: a .fst or .vcd file.")
     ] = None,
+    replace: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODULE=FILE", help="Your Verilog in a module's place; repeatable."),
+    ] = None,
+    rtl: Annotated[
+        Path | None, typer.Option(help="A folder of Verilog files that replace those they name.")
+    ] = None,
     json: Json = None,
 ) -> None:
     """Run a program on the Verilog, the engine and the reference, and compare everything."""
+    own = _replaced(replace or [], rtl)
     if step:
-        raise typer.Exit(
-            run_step_cosim(step, recipe, pattern, hardware, optimizer, dense_stem, seed, wave, json)
+        status = run_step_cosim(
+            *(step, recipe, pattern, hardware, optimizer, dense_stem, seed, wave, json, own)
         )
-    raise typer.Exit(run_cosim(product, pattern, dataflow, array, seed, program, wave, json))
+    else:
+        status = run_cosim(product, pattern, dataflow, array, seed, program, wave, json, own)
+    raise typer.Exit(status)
+
+
+def _replaced(replacements: list[str], folder: Path | None) -> Callable[[Machine], Replaced]:
+    """The user's modules, once the machine is known whose parameters they take."""
+
+    def on(machine: Machine) -> Replaced:
+        from weft.rtl.inspection.ports import replaced_modules
+
+        return replaced_modules(machine, replacements, folder)
+
+    return on
+
+
+def _weft_alone(machine: Machine) -> Replaced:
+    from weft.rtl.cosimulation.replaced import NONE
+
+    return NONE
 
 
 def run_cosim(
@@ -67,21 +96,27 @@ def run_cosim(
     program: Path | None,
     wave: Path | None,
     json_target: str | None,
+    own: Callable[[Machine], Replaced] = _weft_alone,
 ) -> int:
     """Run one program on Verilog, engine and reference; 0 if all agree, 1 if not.
 
     Raises:
         ValueError: a product, array or file that does not fit, in one line.
     """
-    from weft.rtl.cosimulation.cosim import cosim, replay
+    from weft.rtl.cosimulation.cosim import cosim, machine_of_array, replay
+    from weft.sim.machine import load_machine
 
     _check(wave)
     if program is not None:
-        result = _told(lambda: replay(program, wave=wave))
+        result = _told(lambda: replay(program, wave=wave, replaced=own))
     else:
         m, k, n = _numbers("--product", product, r"(\d+),(\d+),(\d+)", "M,K,N")
         rows, cols = _numbers("--array", array, r"(\d+)x(\d+)", "RxC")
-        result = _told(lambda: cosim((m, k, n), pattern, dataflow, (rows, cols), seed, wave=wave))
+        replaced = own(load_machine(machine_of_array(rows, cols)))
+        size, shape = (m, k, n), (rows, cols)
+        result = _told(
+            lambda: cosim(size, pattern, dataflow, shape, seed, wave=wave, replaced=replaced)
+        )
     if result is None:
         return 1
     if json_target is not None:
@@ -101,6 +136,7 @@ def run_step_cosim(
     seed: int,
     wave: Path | None,
     json_target: str | None,
+    own: Callable[[Machine], Replaced] = _weft_alone,
 ) -> int:
     """Train a model for one step on the Verilog, and compare with engine, reference and torch.
 
@@ -118,7 +154,7 @@ def run_step_cosim(
         dense_classifier=False,
     ).on(hardware)
     _check(wave)
-    result = _told(lambda: cosim_step(model, settings, seed=seed, wave=wave))
+    result = _told(lambda: cosim_step(model, settings, seed=seed, wave=wave, replaced=own))
     if result is None:
         return 1
     if json_target is not None:
@@ -184,6 +220,8 @@ def _to_json(result: CosimResult) -> dict[str, Any]:
 
 def _show(result: CosimResult) -> None:
     print(f"{result.name} on {result.machine}, {result.simulator}, {result.wall_s:.1f} s")
+    for module in result.replaced:
+        print(f"replaced: {module}")
     print(f"{'':24}{'Verilog':>20}{'engine':>20}")
     for place, step in enumerate(result.instructions[:_SHOWN]):
         mine = f"{step.rtl_start}..{step.rtl_finish}"
