@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_OUT ?= runs/demo
 
-.PHONY: setup demo check test goldens news coverage mutants browser-test test-deep cosim-deep bench bench-gpu bench-peers bench-scaling lint clean
+.PHONY: setup demo check test goldens news coverage mutants browser-test test-deep cosim-deep bench bench-gpu bench-peers bench-scaling models lint clean
 
 setup: $(STAMP)
 
@@ -59,6 +59,15 @@ bench-gpu: $(STAMP)
 # The peers come from PyPI into environments of their own.
 bench-peers: $(STAMP)
 	$(BIN)/python -m benchmarks.peers --zigzag
+
+# Models of others, simulated to the end, in an environment of their own: torchvision's compiled ops
+# do not load beside the CPU build of torch, and transformers fails while it finds a broken one.
+MODELS := .venv-models
+models: $(STAMP)
+	test -x $(MODELS)/bin/python || $(PYTHON) -m venv $(MODELS)
+	$(MODELS)/bin/python -m pip install -q --disable-pip-version-check -c .ci/constraints.txt \
+	    -e . transformers timm peft diffusers torchvision pillow
+	OMP_NUM_THREADS=1 $(MODELS)/bin/python -m benchmarks.real_models --jobs 2
 
 bench-scaling: $(STAMP)
 	$(BIN)/python -m benchmarks.scaling

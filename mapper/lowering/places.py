@@ -20,6 +20,9 @@ from weft.sim.workload import Scan
 
 __all__: list[str] = []
 
+_TERMS = 8
+"""Lane operations of a sum of three probabilities kept as logarithms."""
+
 MOST_SELECTED = 32
 """Selections of one instruction; more are sorted for."""
 
@@ -80,6 +83,78 @@ def _scatter_rows(lowering: Lowering, op: Op) -> None:
         reads=2 * source.distinct + indices + copied,
         writes=source.elements + target,
         programs=("add",) if known else (),
+    )
+
+
+@lowers("_embedding_bag", "_embedding_bag_forward_only")
+def _bags(lowering: Lowering, op: Op) -> None:
+    """Rows of a table by index, added up bag by bag."""
+    table, indices = lowering.tensor(op.arguments[0]), lowering.tensor(op.arguments[1])
+    picked = indices.elements * table.shape[-1]
+    known = _known(lowering, op.arguments[1:3])
+    emit(
+        lowering,
+        op,
+        elements=picked,
+        reads=min(picked, table.distinct) + indices.distinct,
+        writes=lowering.outputs(op)[0].elements,
+        programs=("sum",) if known else (),
+    )
+
+
+@lowers("_embedding_bag_backward", "_embedding_bag_dense_backward",
+        "_embedding_bag_per_sample_weights_backward")  # fmt: skip
+def _bags_backward(lowering: Lowering, op: Op) -> None:
+    """The table's gradient is cleared, then each bag's added to the rows that it picked."""
+    gradient, indices = lowering.tensor(op.arguments[0]), lowering.tensor(op.arguments[1])
+    added = indices.elements * gradient.shape[-1]
+    made = written(lowering, op)
+    known = _known(lowering, op.arguments[1:3])
+    emit(
+        lowering,
+        op,
+        elements=added + made,
+        reads=2 * added + indices.distinct,
+        writes=added + made,
+        programs=("add",) if known else (),
+    )
+
+
+@lowers("nonzero", "masked_scatter_backward", "_unique2", "unique_consecutive", "unique_dim",
+        "nms", "bincount", "histc")  # fmt: skip
+def _found(lowering: Lowering, op: Op) -> None:
+    """Where something holds: counted, then written out in order; a sorted row's neighbours."""
+    source = lowering.tensor(op.arguments[0])
+    levels = max(1, (source.elements - 1).bit_length()) if "unique" in op.name else 1
+    sweeps = 2 + levels * (levels + 1) // 2 if "unique" in op.name else 2
+    emit(
+        lowering,
+        op,
+        elements=max(source.elements, written(lowering, op)),
+        passes=sweeps,
+        reads=2 * sum(tensor.distinct for tensor in read_tensors(lowering, op)),
+    )
+
+
+@lowers("_ctc_loss")
+def _sequence_loss(lowering: Lowering, op: Op) -> None:
+    """A sum over all alignments, step by step: three terms for each state of each step."""
+    scores = lowering.tensor(op.arguments[0])
+    states = lowering.outputs(op)[-1].elements
+    emit(lowering, op, elements=states, passes=_TERMS, reads=scores.distinct + 3 * states)
+
+
+@lowers("_ctc_loss_backward")
+def _sequence_loss_backward(lowering: Lowering, op: Op) -> None:
+    """The same recursion from the end, then a gradient for each score."""
+    made = written(lowering, op)
+    states = max(tensor.elements for tensor in lowering.inputs(op))
+    emit(
+        lowering,
+        op,
+        elements=max(made, states),
+        passes=2 * _TERMS,
+        reads=made + 4 * states,
     )
 
 

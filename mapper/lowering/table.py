@@ -85,6 +85,8 @@ SWEEPS: dict[str, Sweep] = {
             argmax argmin cumsum cumprod"""
         )
     },
+    "_is_all_true": _of("all"),
+    "_is_any_true": _of("any"),
     "aminmax": _of("amax", "amin"),
     # Values and places.
     "cummax": _of("cummax_places", "cummax"),
@@ -134,7 +136,7 @@ MOVES = frozenset(
     new_zeros new_ones new_full arange scalar_tensor eye linspace slice_backward
     select_backward diagonal_backward as_strided_scatter slice_scatter
     select_scatter tril_indices triu_indices randperm _pad_packed_sequence expand_copy
-    permute_copy view_copy logspace unfold_copy diagonal_scatter
+    permute_copy diagonal_copy view_copy logspace unfold_copy diagonal_scatter
     """)
 )
 """Copies and fills: one lane operation per element written; the host knows what it fills with."""

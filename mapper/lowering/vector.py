@@ -222,6 +222,41 @@ def _move(lowering: Lowering, op: Op) -> None:
     )
 
 
+@lowers("_cdist_forward", "_cdist_backward", "_pdist_forward", "_pdist_backward")
+def _distances(lowering: Lowering, op: Op) -> None:
+    """Differences of every pair of rows, and their norm; backward a sum of scaled differences."""
+    inputs = read_tensors(lowering, op)
+    pairs = lowering.outputs(op)[0] if op.name.endswith("forward") else inputs[0]
+    width = lowering.tensor(op.arguments[0 if op.name.endswith("forward") else 1]).shape[-1]
+    programs = ("sub", "norm") if op.name.endswith("forward") else ("sub", "mul", "add")
+    emit(
+        lowering,
+        op,
+        elements=pairs.elements * width,
+        passes=sum(_PASSES[name] for name in programs),
+        reads=sum(tensor.distinct for tensor in inputs),
+        programs=programs,
+    )
+
+
+_PASSES = {**POINTWISE, "norm": SWEEPS["norm"].passes}
+
+
+@lowers("_fused_moving_avg_obs_fq_helper", "fused_moving_avg_obs_fake_quant")
+def _observe(lowering: Lowering, op: Op) -> None:
+    """The extremes of a tensor, then every element scaled, rounded, kept in range, scaled back."""
+    source = lowering.tensor(op.arguments[0])
+    programs = ("amax", "amin", "mul", "round", "clamp", "mul")
+    emit(
+        lowering,
+        op,
+        elements=source.elements,
+        passes=sum(SWEEPS[n].passes if n in SWEEPS else POINTWISE[n] for n in programs),
+        reads=2 * source.distinct,
+        programs=programs,
+    )
+
+
 @lowers(*GENERATES)
 def _generate(lowering: Lowering, op: Op) -> None:
     program = GENERATES[op.name]

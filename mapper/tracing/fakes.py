@@ -10,11 +10,11 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-__all__ = ["faked", "keywords_on_cpu", "real_of", "to_fake"]
+from weft.mapper.tracing.known import Known, attach
+
+__all__ = ["faked", "keywords_on_cpu", "to_fake"]
 
 _CPU = torch.device("cpu")
-
-_REAL = "_weft_real"
 
 
 def to_fake(tensor: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:
@@ -28,7 +28,7 @@ def to_fake(tensor: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:
         return tensor
     fake = mode.from_tensor(tensor, static_shapes=True)
     fake.grad = None
-    setattr(fake, _REAL, tensor)
+    attach(fake, Known(tensor))
     return fake
 
 
@@ -46,11 +46,6 @@ def keywords_on_cpu(keywords: dict[str, Any] | None) -> dict[str, Any]:
     if not keywords:
         return {}
     return {**keywords, "device": _CPU} if keywords.get("device") is not None else keywords
-
-
-def real_of(tensor: torch.Tensor) -> torch.Tensor | None:
-    """The tensor that a fake stands for; a real tensor stands for itself."""
-    return getattr(tensor, _REAL, None) if isinstance(tensor, FakeTensor) else tensor
 
 
 @contextmanager

@@ -11,12 +11,16 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from weft.mapper.tracing.fakes import keywords_on_cpu, real_of
+from weft.mapper.tracing.assumptions import Assumptions
+from weft.mapper.tracing.fakes import keywords_on_cpu
 from weft.mapper.tracing.graph import Op, Reference, Tensor, TensorKind
+from weft.mapper.tracing.known import known_of, settled
+from weft.mapper.tracing.modules import ModuleStack
 from weft.mapper.tracing.replay import Replay, UnknownValueError
+from weft.mapper.tracing.selection import RULES, UNKNOWN_RESULTS, any_mask, by_places, selected
 from weft.sim.workload import Stage
 
-__all__ = ["ModuleStack", "Recorder"]
+__all__ = ["Recorder"]
 
 # Questions about a tensor, not work on it.
 _QUERIES = frozenset(
@@ -91,49 +95,21 @@ class _Schema(NamedTuple):
     writes_keywords: tuple[str, ...] = ()
 
 
-class ModuleStack:
-    """The qualified names of the modules whose ``forward`` runs, outermost first."""
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        self._names = {id(module): name for name, module in model.named_modules()}
-        self._stack: list[str] = []
-        self._handles: list[torch.utils.hooks.RemovableHandle] = []
-
-    @property
-    def path(self) -> str | None:
-        return self._stack[-1] if self._stack else None
-
-    def _enter(self, module: torch.nn.Module, _inputs: Any) -> None:
-        outside = "loss" if self.path is None else self.path
-        self._stack.append(self._names.get(id(module), outside))
-
-    def _leave(self, _module: torch.nn.Module, _inputs: Any, _output: Any) -> None:
-        self._stack.pop()
-
-    def __enter__(self) -> ModuleStack:
-        hooks = torch.nn.modules.module
-        self._handles = [
-            hooks.register_module_forward_pre_hook(self._enter),
-            hooks.register_module_forward_hook(self._leave, always_call=True),
-        ]
-        return self
-
-    def __exit__(self, *_exception: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-
 class Recorder(TorchDispatchMode):
     """Records ops and tensors. Set :attr:`phase` to "forward", "backward" or "optimizer"."""
 
-    def __init__(self, modules: ModuleStack, fake: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    def __init__(
+        self,
+        modules: ModuleStack,
+        fake: Callable[[torch.Tensor], torch.Tensor],
+        assumptions: Assumptions | None = None,
+    ) -> None:
         super().__init__()
         self.ops: list[Op] = []
         self.tensors: list[Tensor] = []
         self.phase = "forward"
         self._fake = fake
-        self._functions: list[Any] = []
-        self._known: dict[int, torch.Tensor] = {}
+        self.replay = Replay(self.ops, self.tensors, assumptions or Assumptions())
         self.failed_in: tuple[str, str] | None = None
         self._modules = modules
         self._schemas: dict[Any, _Schema] = {}
@@ -159,10 +135,23 @@ class Recorder(TorchDispatchMode):
         if value is None:
             value = _Value(self._new(tensor, kind=kind, name=name), _Root())
             self._keep(tensor, value)
-            real = real_of(tensor)
+            real = None if kind == "parameter" else settled(tensor)
             if real is not None:
-                self._known[value.tensor] = real
+                known = known_of(tensor)
+                assumed = known is not None and known.assumed
+                self.replay.know(value.tensor, real, "random" if assumed else "")
         return value.tensor
+
+    def value_of(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The value of a tensor that the step has made.
+
+        Raises:
+            UnknownValueError: the data decide it.
+        """
+        index = self.index_of(tensor)
+        if index is None:
+            raise UnknownValueError("no tensor of the step")
+        return self.replay.value(index)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -175,6 +164,9 @@ class Recorder(TorchDispatchMode):
             if schema.name == "prim.device.default" and type(args[0]) is FakeTensor:
                 return args[0].fake_device
             return func(*args, **kwargs)
+        if schema.name == "aten.index.Tensor" and any_mask(args[1]):
+            with self:
+                return func(args[0], by_places(args[1]))
         if schema.decomposes:
             with self:
                 result = func.decompose(*args, **kwargs)
@@ -210,8 +202,11 @@ class Recorder(TorchDispatchMode):
         inputs: list[int] = []
         arguments = tuple([self._argument(argument, inputs) for argument in args])
         keywords = {key: self._argument(value, inputs) for key, value in kwargs.items()}
-        replay = Replay(self.ops, self._functions, self.tensors, self._known)
-        return tree_map_only(torch.Tensor, self._fake, replay.run(func, arguments, keywords))
+        try:
+            result = self.replay.run(func, arguments, keywords)
+        except UnknownValueError:
+            result = selected(func, args, arguments, self.replay)
+        return tree_map_only(torch.Tensor, self._fake, result)
 
     def _record(
         self,
@@ -238,13 +233,17 @@ class Recorder(TorchDispatchMode):
             if not any(tensor is other for other in written):
                 outputs.append(self._make(tensor, index, inputs, args if schema.view else ()))
         stage, path, forward, recompute = self._place(inputs, index)
-        self._functions.append(func)
-        self.ops.append(
-            Op(
-                index, schema.name, stage, path, tuple(dict.fromkeys(inputs)), tuple(outputs),
-                arguments, keywords, schema.view, schema.pointwise, writes, forward, recompute,
-            )
+        op = Op(
+            index, schema.name, stage, path, tuple(dict.fromkeys(inputs)), tuple(outputs),
+            arguments, keywords, schema.view, schema.pointwise, writes, forward, recompute,
         )  # fmt: skip
+        self.ops.append(op)
+        self.replay.note(op, func)
+        if schema.asks_for_values:
+            for tensor, output in zip(_tensors(result), outputs, strict=False):
+                known = known_of(tensor)
+                if known is not None and schema.name not in UNKNOWN_RESULTS:
+                    self.replay.know(output, known.real)
 
     def _argument(self, argument: Any, inputs: list[int]) -> Any:
         if isinstance(argument, torch.Tensor):
@@ -367,7 +366,8 @@ def _read_schema(func: Any) -> _Schema:
         query=False,
         decomposes=func.has_kernel_for_dispatch_key(composite)
         and (name in _SILENT_WRITERS or not func.has_kernel_for_dispatch_key(cpu)),
-        asks_for_values=not _VALUE_TAGS.isdisjoint(func.tags),
+        asks_for_values=not _VALUE_TAGS.isdisjoint(func.tags)
+        or name.removesuffix(".default") in RULES,
         silent=any(written) and not func._schema.returns,
         view=name in _UNSAFE_VIEWS or (returned and any(aliases) and not any(written)),
         pointwise=torch.Tag.pointwise in func.tags,

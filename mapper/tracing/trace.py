@@ -13,6 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -25,11 +26,14 @@ from torch._subclasses.fake_tensor import (
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
+from weft.mapper.tracing.assumptions import Assumptions
 from weft.mapper.tracing.building import BuildMode
+from weft.mapper.tracing.conversions import any_matching, conversions, values_for_numpy
 from weft.mapper.tracing.fakes import faked, to_fake
 from weft.mapper.tracing.graph import ParameterUse, TrainingGraph
 from weft.mapper.tracing.loss import default_loss
-from weft.mapper.tracing.recorder import ModuleStack, Recorder
+from weft.mapper.tracing.modules import ModuleStack
+from weft.mapper.tracing.recorder import Recorder
 
 __all__ = ["OPTIMIZERS", "Optimizer", "TraceError", "built_module", "trace"]
 
@@ -56,10 +60,13 @@ class TraceError(ValueError):
 
 
 class _Subject(NamedTuple):
+    """``used`` are the assumptions that its builder rests on."""
+
     model: nn.Module
     inputs: Any
     loss_fn: Loss | None
     name: str
+    used: frozenset[str] = frozenset()
 
 
 def trace(
@@ -70,6 +77,7 @@ def trace(
     optimizer: Optimizer = "sgd-momentum",
     attention: str = "math",
     name: str | None = None,
+    assumptions: Assumptions | None = None,
 ) -> TrainingGraph:
     """Record one training step as a graph of ops.
 
@@ -86,17 +94,28 @@ def trace(
             products and a softmax; "fused" keeps the fused kernel wherever PyTorch would use
             one on a CPU (no dropout), whose backward computes the scores again.
         name: the model's name in the graph, by default its class.
+        assumptions: what to assume where the data decide how much is computed; told in the
+            graph's notes where used.
 
     Raises:
         TraceError: the model, its inputs or its loss do not fit together, or its control flow
-            depends on values of tensors.
+            depends on weights, activations or random numbers in a way that no assumption names.
     """
     _check_choices(optimizer, attention)
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    with _random_state_kept(), _quiet(), torch.inference_mode(mode=False), torch.enable_grad():
-        subject = _subject(mode, model_or_builder, example_inputs, loss_fn, name)
-        with mode, faked(subject.model, mode):
-            return _run(mode, subject, optimizer, attention)
+    assumed = assumptions or Assumptions()
+    with (
+        _random_state_kept() as drew,
+        _quiet(),
+        torch.inference_mode(mode=False),
+        torch.enable_grad(),
+    ):
+        with conversions():
+            subject = _subject(mode, model_or_builder, example_inputs, loss_fn, name)
+            with mode, faked(subject.model, mode):
+                graph, used = _run(mode, subject, optimizer, attention, assumed)
+        used |= {"seeded"} if drew() else set()
+    return replace(graph, notes=assumed.notes(used))
 
 
 def built_module(model_or_builder: nn.Module | Builder) -> nn.Module:
@@ -127,8 +146,9 @@ def _subject(
     name: str | None,
 ) -> _Subject:
     model: Any = model_or_builder
+    building = BuildMode()
     if not isinstance(model, nn.Module):
-        with _errors(f"building {_callable_name(model)}"), mode, BuildMode():
+        with _errors(f"building {_callable_name(model)}"), mode, building:
             built = model()
         if isinstance(built, (tuple, list)) and len(built) in (2, 3):
             model, inputs = built[0], built[1]
@@ -150,7 +170,8 @@ def _subject(
                 f"{type(model).__name__}: parameter {parameter} has no shape yet; "
                 "run the model once on real inputs before tracing it"
             )
-    return _Subject(model, inputs, loss_fn, name or type(model).__name__)
+    used = frozenset(building.used)
+    return _Subject(model, inputs, loss_fn, name or type(model).__name__, used)
 
 
 def _check_batch(name: str, inputs: Any) -> None:
@@ -163,8 +184,13 @@ def _check_batch(name: str, inputs: Any) -> None:
 
 
 def _run(
-    mode: FakeTensorMode, subject: _Subject, optimizer: Optimizer, attention: str
-) -> TrainingGraph:
+    mode: FakeTensorMode,
+    subject: _Subject,
+    optimizer: Optimizer,
+    attention: str,
+    assumptions: Assumptions,
+) -> tuple[TrainingGraph, set[str]]:
+    """The graph, and the names of the assumptions that it rests on."""
     model = subject.model
     inputs = pytree.tree_map_only(torch.Tensor, _to_fake(mode), subject.inputs)
     with ExitStack() as stack:
@@ -172,7 +198,9 @@ def _run(
         if attention == "math":
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         modules = stack.enter_context(ModuleStack(model))
-        recorder = stack.enter_context(Recorder(modules, _to_fake(mode)))
+        recorder = stack.enter_context(Recorder(modules, _to_fake(mode), assumptions))
+        stack.enter_context(values_for_numpy(recorder.value_of))
+        stack.enter_context(any_matching(recorder.replay.used))
         stack.callback(recorder.restore_gradients)
         _register(recorder, model, inputs)
         with _errors(subject.name, recorder):
@@ -184,7 +212,7 @@ def _run(
         parameters = _parameters(recorder, model)
         recorder.phase = "optimizer"
         kind, state = _step(recorder, model, optimizer)
-        return TrainingGraph(
+        graph = TrainingGraph(
             model=subject.name,
             batch=_batch(inputs),
             ops=tuple(recorder.ops),
@@ -194,6 +222,7 @@ def _run(
             optimizer=kind,
             optimizer_state=state,
         )
+        return graph, recorder.replay.used | subject.used
 
 
 def _call(model: nn.Module, inputs: Any) -> Any:
@@ -286,17 +315,32 @@ def _callable_name(value: Any) -> str:
 
 
 @contextmanager
-def _random_state_kept() -> Iterator[None]:
+def _random_state_kept() -> Iterator[Callable[[], bool]]:
+    """Random numbers are those of seed 0 for a while; gives whether Python or NumPy drew any."""
     numpy = sys.modules.get("numpy")
     states = torch.get_rng_state(), random.getstate()
     array_state = None if numpy is None else numpy.random.get_state()
+    torch.manual_seed(0)
+    random.seed(0)
+    if numpy is not None:
+        numpy.random.seed(0)
+    seeded = random.getstate(), None if numpy is None else _text(numpy.random.get_state())
+
+    def drew() -> bool:
+        now = None if numpy is None else _text(numpy.random.get_state())
+        return (random.getstate(), now) != seeded
+
     try:
-        yield
+        yield drew
     finally:
         torch.set_rng_state(states[0])
         random.setstate(states[1])
         if numpy is not None:
             numpy.random.set_state(array_state)
+
+
+def _text(state: Any) -> str:
+    return str((state[0], state[1].tobytes(), *state[2:]))
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Models that nobody here wrote, simulated to the end: ``python -m benchmarks.real_models``."""
