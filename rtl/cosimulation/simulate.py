@@ -35,7 +35,7 @@ MODULES = (
     "delay_line",
     "fp16_normalize",
     "fp16_multiplier",
-    "leading_zeros_27",
+    "leading_zeros_28",
     "fp32_adder",
     "fp32_to_fp16",
     "fp16_to_fp32",

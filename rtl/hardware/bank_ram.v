@@ -19,23 +19,38 @@ module bank_ram #(
 );
     localparam NARROW = WRITE_BITS < READ_BITS ? WRITE_BITS : READ_BITS;
     localparam DEPTH = BITS / NARROW;
-    localparam WIDTH = $clog2(DEPTH) > 0 ? $clog2(DEPTH) : 1;
     localparam WRITES = WRITE_BITS / NARROW;
     localparam READS = READ_BITS / NARROW;
+    localparam WRITES_LOG2 = $clog2(WRITES);
+    localparam READS_LOG2 = $clog2(READS);
+    localparam WIDTH = $clog2(DEPTH);
+    localparam WRITE_WIDTH = WIDTH > WRITES_LOG2 ? WIDTH - WRITES_LOG2 : 1;
+    localparam READ_WIDTH = WIDTH > READS_LOG2 ? WIDTH - READS_LOG2 : 1;
 
     reg [NARROW-1:0] memory[0:DEPTH-1];
-    integer i;
 
-    wire [31:0] write_first = {8'd0, write_address} * WRITES;
-    wire [31:0] read_first = {8'd0, read_address} * READS;
+    // The place in a wide word is the address's end: one port of a block RAM, not a port for each place.
+    generate
+        if (WRITES > 1) begin : g_wide_write
+            integer i;
+            always @(posedge clk)
+                if (write_enable)
+                    for (i = 0; i < WRITES; i = i + 1)
+                        memory[{write_address[WRITE_WIDTH-1:0], i[WRITES_LOG2-1:0]}]
+                            <= write_data[NARROW*i+:NARROW];
+        end else begin : g_write
+            always @(posedge clk) if (write_enable) memory[write_address[WRITE_WIDTH-1:0]] <= write_data;
+        end
+        if (READS > 1) begin : g_wide_read
+            integer j;
+            always @(posedge clk)
+                for (j = 0; j < READS; j = j + 1)
+                    read_data[NARROW*j+:NARROW]
+                        <= memory[{read_address[READ_WIDTH-1:0], j[READS_LOG2-1:0]}];
+        end else begin : g_read
+            always @(posedge clk) read_data <= memory[read_address[READ_WIDTH-1:0]];
+        end
+    endgenerate
 
-    always @(posedge clk) begin
-        if (write_enable)
-            for (i = 0; i < WRITES; i = i + 1)
-                memory[write_first[WIDTH-1:0] + i[WIDTH-1:0]] <= write_data[NARROW*i+:NARROW];
-        for (i = 0; i < READS; i = i + 1)
-            read_data[NARROW*i+:NARROW] <= memory[read_first[WIDTH-1:0] + i[WIDTH-1:0]];
-    end
-
-    wire unused = &{1'b0, write_first, read_first};
+    wire unused = &{1'b0, write_address, read_address};
 endmodule

@@ -1,7 +1,7 @@
 // delay_line: out is in, STAGES cycles later.
 //
 // WIDTH   bits, at least 1
-// STAGES  cycles, at least 1
+// STAGES  cycles; 0 is a wire
 module delay_line #(
     parameter WIDTH = 1,
     parameter STAGES = 1
@@ -10,14 +10,20 @@ module delay_line #(
     input  wire [WIDTH-1:0] in,
     output wire [WIDTH-1:0] out
 );
-    reg [WIDTH-1:0] stage [0:STAGES-1];
+    generate
+        if (STAGES > 0) begin : g_line
+            reg [WIDTH-1:0] stage [0:STAGES-1];
+            integer i;
 
-    integer i;
+            always @(posedge clk) begin
+                stage[0] <= in;
+                for (i = 1; i < STAGES; i = i + 1) stage[i] <= stage[i-1];
+            end
 
-    always @(posedge clk) begin
-        stage[0] <= in;
-        for (i = 1; i < STAGES; i = i + 1) stage[i] <= stage[i-1];
-    end
-
-    assign out = stage[STAGES-1];
+            assign out = stage[STAGES-1];
+        end else begin : g_wire
+            assign out = in;
+            wire unused = clk;
+        end
+    endgenerate
 endmodule

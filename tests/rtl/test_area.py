@@ -7,17 +7,11 @@ from dataclasses import astuple
 import pytest
 
 from weft.rtl.cosimulation.parameters import parameters
-from weft.rtl.inspection import area as area_module
-from weft.rtl.inspection.area import (
-    AreaError,
-    Resources,
-    area,
-    buffer_shapes,
-    ram_blocks,
-    stce_area,
-    synthesize,
-)
+from weft.rtl.inspection import synthesis as synthesis_module
+from weft.rtl.inspection.area import area, buffer_shapes, ram_blocks, stce_area
+from weft.rtl.inspection.depth import DepthError, stages
 from weft.rtl.inspection.structure import Module, elaborate
+from weft.rtl.inspection.synthesis import AreaError, Resources, logic_stages, synthesize
 from weft.sim.machine import Array, load_machine
 
 ARRAY = Array(rows=4, cols=8, interleave=4, multiplier_stages=2, adder_stages=4)
@@ -36,11 +30,79 @@ def test_buffers_hold_what_the_verilog_holds() -> None:
     assert bits(top) == sum(n * words * wide for _, n, words, wide in buffer_shapes(machine))
 
 
-def test_multiplier_takes_one_dsp_and_its_delay_line() -> None:
+def test_multiplier_takes_one_dsp_and_its_registers() -> None:
     found = synthesize("fp16_multiplier", {"STAGES": 3})["fp16_multiplier"]
     assert found.dsp == 1
     assert 0 < found.lut < 400
-    assert 0 < found.flip_flop <= 3 * 32
+    assert 0 < found.flip_flop <= 3 * 34
+
+
+DEEPEST = 16
+"""A third of the adder's 49 nodes when all of it lay before its first register."""
+
+
+@pytest.mark.parametrize(
+    ("module", "parameters"),
+    [
+        ("fp16_multiplier", {"STAGES": 2}),
+        ("fp32_adder", {"STAGES": 4}),
+        ("fp32_multiplier", {"STAGES": 2}),
+        ("function_unit", {}),
+        ("uspe", {"INTERLEAVE": 4, "LM": 2, "LA": 4}),
+    ],
+)
+def test_no_stage_of_the_arithmetic_is_deep(module: str, parameters: dict[str, int]) -> None:
+    deepest = logic_stages(module, parameters)[0]
+    assert 0 < deepest.depth <= DEEPEST, deepest
+
+
+def test_registers_left_out_show_in_the_depth() -> None:
+    assert logic_stages("fp32_adder", {"STAGES": 1})[0].depth > 2 * DEEPEST
+
+
+def test_a_wide_write_port_is_one_port_of_a_block_ram() -> None:
+    found = synthesize("bank_ram", {"BITS": 1 << 16, "WRITE_BITS": 128, "READ_BITS": 16})
+    assert found["bank_ram"].bram36 > 0
+    assert found["bank_ram"].flip_flop == 0
+
+
+def _cell(
+    kind: str, inputs: dict[str, list[int]], outputs: dict[str, list[int]]
+) -> dict[str, object]:
+    directions = dict.fromkeys(inputs, "input") | dict.fromkeys(outputs, "output")
+    return {"type": kind, "connections": inputs | outputs, "port_directions": directions}
+
+
+def _netlist(*cells: dict[str, object]) -> dict[str, object]:
+    names = {f"net{bit}": {"bits": [bit]} for bit in range(2, 9)}
+    ports = {"y": {"direction": "output", "bits": [8]}}
+    module = {"ports": ports, "netnames": names, "cells": dict(enumerate(cells))}
+    return {"modules": {"top": module}}
+
+
+def test_depth_counts_nodes_and_not_inverters_and_stops_at_registers() -> None:
+    netlist = _netlist(
+        _cell("LUT2", {"I0": [2], "I1": [3]}, {"O": [4]}),
+        _cell("INV", {"I": [4]}, {"O": [5]}),
+        _cell("CARRY4", {"S": [5]}, {"CO": [6]}),
+        _cell("FDRE", {"D": [6], "C": [2]}, {"Q": [7]}),
+        _cell("LUT1", {"I0": [7]}, {"O": [8]}),
+    )
+    assert [(stage.into, stage.depth) for stage in stages(netlist, "top")] == [
+        ("net7", 2),
+        ("y", 1),
+    ]
+
+
+def test_a_loop_of_logic_and_an_unknown_cell_are_named() -> None:
+    loop = _netlist(
+        _cell("LUT1", {"I0": [8]}, {"O": [7]}),
+        _cell("LUT1", {"I0": [7]}, {"O": [8]}),
+    )
+    with pytest.raises(DepthError, match="loop without a register, through a LUT1"):
+        stages(loop, "top")
+    with pytest.raises(DepthError, match="unknown type LUT9"):
+        stages(_netlist(_cell("LUT9", {"I0": [2]}, {"O": [8]})), "top")
 
 
 def test_results_are_cached(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +111,7 @@ def test_results_are_cached(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("yosys ran again")
 
-    monkeypatch.setattr(area_module, "run_yosys", refuse)
+    monkeypatch.setattr(synthesis_module, "run_yosys", refuse)
     assert synthesize("fp16_normalize", {}) == first
 
 

@@ -36,13 +36,13 @@ def design(leaf: str, stages: int = 1) -> Design:
         leaf,
         closure(leaf),
         {"STAGES": stages} if leaf in PIPELINED else {},
-        arguments=("-CFLAGS", f"-DOPERATION={LEAVES.index(leaf)}"),
+        arguments=("-CFLAGS", f"-DOPERATION={LEAVES.index(leaf)} -DSTAGES={stages}"),
     )
 
 
-def run(leaf: str, vectors: int, seed: int) -> dict[str, int]:
+def run(leaf: str, vectors: int, seed: int, stages: int = 1) -> dict[str, int]:
     """Vectors checked and the count of each coverage bin."""
-    program = build_cpp(design(leaf), BENCH)
+    program = build_cpp(design(leaf, stages), BENCH)
     result = subprocess.run(
         [str(program), str(vectors), str(seed)], capture_output=True, text=True, check=False
     )
@@ -74,20 +74,26 @@ def test_half_a_billion(leaf: str) -> None:
 
 
 MUTANTS = [
-    # Ties away from zero, a lost sticky bit, a wrong sign of zero, a missed subnormal.
+    # Ties away from zero, a lost sticky bit, a wrong sign of zero, a missed subnormal, a stage's
+    # signal taken from the stage before.
     (
         "fp32_adder",
-        "normalized[2] & (normalized[3] | normalized[1] | normalized[0])",
-        "normalized[2]",
+        "& (normalized[4] | normalized[2] | normalized[1] | normalized[0])",
+        "",
     ),
-    ("fp32_adder", "y_shifted[0] | (y_lost != 27'd0)", "y_shifted[0]"),
-    ("fp32_adder", "wire        zero_sign = x[31] & y[31];", "wire        zero_sign = x[31];"),
-    ("fp32_adder", "y_normal ? y[30:23] : 8'd1", "y[30:23]"),
-    ("fp32_adder", "total[1] | total[0]", "total[1]"),
-    ("fp32_multiplier", "shifted[0] & (shifted[1] | sticky)", "shifted[0]"),
-    ("fp32_multiplier", "distance > 10'd25 ? 5'd25 : distance[4:0]", "distance[4:0]"),
-    ("fp32_multiplier", "(~exponent[9] & (exponent >= 10'd255)) | ", ""),
-    ("fp16_multiplier", "infinite ? {sign,", "infinite ? {1'b0,"),
+    ("fp32_adder", "y_shifted[0] | lost | (y_lost != 7'd0)", "y_shifted[0] | lost"),
+    ("fp32_adder", "y_shifted[0] | lost |", "y_shifted[0] |"),
+    ("fp32_adder", "zero_sign_1 = x[31] & y[31];", "zero_sign_1 = x[31];"),
+    ("fp32_adder", "{y[30:24], y[23] | ~y_normal}", "y[30:23]"),
+    ("fp32_adder", "normalized[1] | normalized[0])", "normalized[1])"),
+    ("fp32_adder", "{28{subtract}}, subtract}", "{28{differ}}, subtract}"),
+    ("fp32_adder", "exponent_3 + 8'd1 -", "exponent_2 + 8'd1 -"),
+    ("fp32_multiplier", "half & (odd | sticky)", "half"),
+    ("fp32_multiplier", "vanishes ? -6'd26 : least[5:0]", "least[5:0]"),
+    ("fp32_multiplier", "(exponent >= 10'd255) | ", ""),
+    ("fp32_multiplier", "low_sticky | (two & window[0])", "low_sticky"),
+    ("fp16_multiplier", "sign & ~nan", "sign"),
+    ("fp16_multiplier", "exponent - {3'd0, zeros}", "exponent_1 - {3'd0, zeros}"),
     ("fp16_to_fp32", "8'd112", "8'd113"),
     ("fp32_to_fp16", "half_bit && (sticky || kept[0])", "half_bit"),
 ]
@@ -107,7 +113,7 @@ def test_mutants_are_caught(
             text = text.replace(old, new)
         (folder / path.name).write_text(text, encoding="utf-8")
         sources.append(folder / path.name)
-    good = design(leaf)
+    good = design(leaf, 4)
     program = build_cpp(
         Design(leaf, tuple(sources), good.parameters, arguments=good.arguments), BENCH
     )
@@ -118,7 +124,16 @@ def test_mutants_are_caught(
     assert "differs" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("leaf", "stages"),
+    [("fp16_multiplier", 2), ("fp32_multiplier", 2), ("fp32_multiplier", 4)]
+    + [("fp32_adder", stages) for stages in (2, 3, 4, 6)],
+)
+def test_a_pair_every_cycle_at_any_number_of_stages(leaf: str, stages: int) -> None:
+    assert run(leaf, 500_000, 3, stages)["checked"] > 500_000
+
+
 @pytest.mark.parametrize("leaf", LEAVES)
-@pytest.mark.parametrize("stages", [1, 2, 4])
+@pytest.mark.parametrize("stages", [1, 2, 3, 4, 6])
 def test_lints_clean_with_all_warnings_on(leaf: str, stages: int) -> None:
     lint(design(leaf, stages))

@@ -36,7 +36,7 @@ PARTS = (
     "delay_line",
     "fp16_normalize",
     "fp16_multiplier",
-    "leading_zeros_27",
+    "leading_zeros_28",
     "fp32_adder",
     "uspe",
     "stce",

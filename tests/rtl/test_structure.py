@@ -151,8 +151,9 @@ def test_simulator_and_verilog_agree_on_programs() -> None:
 
 
 CHANGES = [
-    ("fp16_multiplier", ".STAGES(STAGES)", ".STAGES(STAGES + 1)", "multiplier stages"),
-    ("fp32_adder", ".STAGES(STAGES)", ".STAGES(STAGES + 1)", "adder stages"),
+    ("fp16_multiplier", ".STAGES(STAGES - MIDDLE)", ".STAGES(STAGES + 1)", "multiplier stages"),
+    ("fp32_adder", ".STAGES(AFTER_ROUNDING)", ".STAGES(AFTER_ROUNDING + 1)", "adder stages"),
+    ("fp32_adder", ".STAGES(AFTER_SUM)", ".STAGES(1 - AFTER_SUM)", "adder stages"),
     ("uspe", ".STAGES(INTERLEAVE - LA)", ".STAGES(INTERLEAVE - LA + 1)", "interleave"),
     ("uspe", "input  wire [255:0] west_word", "input  wire [127:0] west_word", "activation word"),
     ("uspe", "input  wire [3:0]   north_index", "input  wire [2:0]   north_index", "an index"),

@@ -3,7 +3,7 @@
 // Usage: <program> <vectors> <seed>; -1 vectors means every operand that there is, where the
 // operands have 32 bits in all. Prints "checked N" and one "bin NAME COUNT" line per functional
 // coverage bin, and fails at the first difference. OPERATION: 0 FP16 multiply, 1 FP32 add,
-// 2 FP32 multiply, 3 FP16 to FP32, 4 FP32 to FP16.
+// 2 FP32 multiply, 3 FP16 to FP32, 4 FP32 to FP16. STAGES: of the first three, as the design has it.
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -115,13 +115,6 @@ static int float_outcome(double exact, float rounded) {  // finite operands
 static Vtop* top;
 static long checked = 0, pairs[5][5], results[5], outcomes[OUTCOMES];
 
-#if OPERATION != 3 && OPERATION != 4
-static void tick() {
-    top->clk = 0; top->eval();
-    top->clk = 1; top->eval();
-}
-#endif
-
 static void compare(uint32_t a, uint32_t b, uint32_t got, uint32_t expected) {
     ++checked;
     if (got == expected) return;
@@ -129,13 +122,42 @@ static void compare(uint32_t a, uint32_t b, uint32_t got, uint32_t expected) {
     std::exit(1);
 }
 
+#if OPERATION <= 2
+// A new pair of operands every cycle; each result is due STAGES cycles later.
+struct Due { uint32_t a, b, expected; };
+static Due due[STAGES];
+static long given = 0;
+
+static void tick() {
+    top->clk = 0; top->eval();
+    top->clk = 1; top->eval();
+    if (++given < STAGES) return;
+    const Due& oldest = due[given % STAGES];
+#if OPERATION == 1
+    compare(oldest.a, oldest.b, top->sum, oldest.expected);
+#else
+    compare(oldest.a, oldest.b, top->product, oldest.expected);
+#endif
+}
+
+static void give(uint32_t a, uint32_t b, uint32_t expected) {
+    due[given % STAGES] = {a, b, expected};
+    top->a = a; top->b = b;
+    tick();
+}
+
+static void flush() {
+    for (int i = 1; i < STAGES; ++i) tick();
+}
+#else
+static void flush() {}
+#endif
+
 #if OPERATION == 0
 static const bool REACHED[5] = {true, false, true, true, true};
 static void check(uint32_t a, uint32_t b) {
     uint32_t expected = as_bits(half_value(a) * half_value(b));
-    top->a = a; top->b = b;
-    tick();  // STAGES is 1 in this bench
-    compare(a, b, top->product, expected);
+    give(a, b, expected);
     ++pairs[half_class(a)][half_class(b)];
     ++results[float_class(expected)];
 }
@@ -170,13 +192,7 @@ static void check(uint32_t a, uint32_t b) {
     float value = x * y;
     double exact = (double)x * (double)y;
 #endif
-    top->a = a; top->b = b;
-    tick();
-#if OPERATION == 1
-    compare(a, b, top->sum, as_bits(value));
-#else
-    compare(a, b, top->product, as_bits(value));
-#endif
+    give(a, b, as_bits(value));
     ++pairs[float_class(a)][float_class(b)];
     ++results[float_class(as_bits(value))];
     if (std::isfinite(x) && std::isfinite(y)) ++outcomes[float_outcome(exact, value)];
@@ -249,6 +265,7 @@ int main(int, char** argv) {
     directed();
     if (vectors < 0) all();
     for (long i = 0; i < vectors; ++i) undirected();
+    flush();
     std::printf("checked %ld\n", checked);
     for (int i = 0; i < 5; ++i)
         for (int j = 0; j < (TWO ? 5 : 1); ++j)

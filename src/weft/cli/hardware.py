@@ -15,7 +15,8 @@ from weft.sim.ideal import IDEAL, SUMMARY, ideal_text
 from weft.sim.machine import Machine, load_machine, machine_names, machine_text
 
 if TYPE_CHECKING:
-    from weft.rtl.inspection.area import Resources
+    from weft.rtl.inspection.logic import UnitStage
+    from weft.rtl.inspection.synthesis import Resources
 
 __all__ = ["app", "show_area", "show_hardware", "show_structure"]
 
@@ -59,13 +60,17 @@ def show_hardware(name: str | None) -> None:
 def show_area(name: str | None) -> None:
     """What a SAT machine takes of an FPGA, unit by unit, beside what the VCU1525's chip holds.
 
+    Then how many nodes of logic lie before each set of registers, the deepest marked.
+
     Raises:
         ValueError: no machine named, or a GPU.
         AreaError: yosys is not installed.
     """
     from weft.rtl.inspection.area import METHOD, area
+    from weft.rtl.inspection.logic import NODES, logic_depths
 
-    found = area(_in_verilog(name, "--area"))
+    machine = _in_verilog(name, "--area")
+    found = area(machine)
     rows = [
         (unit.name, f"{unit.count:,}", *_sites(unit.each), *_sites(unit.total))
         for unit in found.units
@@ -79,7 +84,23 @@ def show_area(name: str | None) -> None:
     rows.append(("used", "", *[""] * 5, *used))
     names = ("LUT", "FF", "DSP", "BRAM36", "URAM")
     print_table(("unit", "count", *(f"{site} each" for site in names), *names), rows)
-    print(f"\n{METHOD}")
+    print(f"\n{METHOD}\n")
+    _show_depths(logic_depths(machine))
+    print(f"\n{NODES}")
+
+
+def _show_depths(depths: tuple[UnitStage, ...]) -> None:
+    deepest = max(row.stage.depth for row in depths)
+    rows = [
+        (
+            row.unit,
+            row.stage.into,
+            str(row.stage.depth),
+            "deepest" if row.stage.depth == deepest else "",
+        )
+        for row in depths
+    ]
+    print_table(("unit", "into the registers", "nodes", ""), rows)
 
 
 def show_structure(name: str | None) -> None:
