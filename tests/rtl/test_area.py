@@ -111,7 +111,7 @@ def test_results_are_cached(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("yosys ran again")
 
-    monkeypatch.setattr(synthesis_module, "run_yosys", refuse)
+    monkeypatch.setattr(synthesis_module, "_yosys", refuse)
     assert synthesize("fp16_normalize", {}) == first
 
 

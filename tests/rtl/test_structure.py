@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from weft.rtl.hardware import VERILOG
 from weft.rtl.inspection import assumptions as assumptions_module
-from weft.rtl.inspection.area import run_yosys
 from weft.rtl.inspection.assumptions import array_assumptions, differences, unit_assumptions
 from weft.rtl.inspection.structure import StructureError, closure, draw, elaborate
+from weft.rtl.inspection.synthesis import run_yosys
 from weft.sim.machine import Array, load_machine, machine_names
 
 SMALL = Array(rows=2, cols=3, interleave=5, multiplier_stages=1, adder_stages=3)
