@@ -33,7 +33,7 @@ from weft.sim.workload import Stage
 from weft.simulation import Settings, simulate_model
 from weft.subject import find_subject
 
-__all__ = ["Checked", "StepResult", "StepValues", "cosim_step", "prepare"]
+__all__ = ["Checked", "StepResult", "StepValues", "compared", "cosim_step", "prepare"]
 
 Bytes = NDArray[np.uint8]
 Halves = NDArray[np.float16]
@@ -62,6 +62,12 @@ class StepResult:
     def agrees(self) -> bool:
         same = all(check.different == 0 for check in self.checked)
         return self.cosim.agrees and same and self.scheduled_cycles == self.cosim.rtl_cycles
+
+
+def compared(tensor: str, found: Bytes, wanted: Bytes, value_bytes: int) -> Checked:
+    """How many values differ: one does where any of its bytes does."""
+    differing = (found != wanted).reshape(-1, value_bytes).any(axis=1)
+    return Checked(tensor, len(differing), int(differing.sum()))
 
 
 def cosim_step(
@@ -231,9 +237,7 @@ class StepValues:
             parts = ("master", *self.placed.states)
             size = 4 if tensor.endswith(tuple(f":{part}" for part in parts)) else 2
             size = 1 if tensor.endswith("planes") else size
-            found = memory[first : first + image.size].reshape(-1, size)
-            different = (found != image.reshape(-1, size)).any(axis=1)
-            checks.append(Checked(tensor, len(different), int(different.sum())))
+            checks.append(compared(tensor, memory[first : first + image.size], image, size))
         return checks
 
     def _stepped(
