@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_OUT ?= runs/demo
 
-.PHONY: setup demo check test goldens news coverage mutants browser-test test-deep cosim-deep bench bench-gpu bench-peers bench-scaling models lint clean
+.PHONY: setup demo check test goldens news coverage mutants prove browser-test test-deep cosim-deep bench bench-gpu bench-peers bench-scaling models lint clean
 
 setup: $(STAMP)
 
@@ -87,6 +87,10 @@ coverage: $(STAMP)
 # Every planted fault is noticed: one-line changes of the Verilog, the closed forms, the engine.
 mutants: $(STAMP)
 	$(BIN)/python -m pytest -q tests/rtl/test_mutants.py
+
+# The control modules' properties, for all inputs over some cycles from reset on; violations refuted.
+prove: $(STAMP)
+	$(BIN)/python -m weft.rtl.checking.prove
 
 lint: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright && $(BIN)/lint-imports

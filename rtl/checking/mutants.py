@@ -34,7 +34,7 @@ MUTANTS = (
         "rounds * pattern_m + PIPELINE_CYCLES - 2",
         "rounds * pattern_m + PIPELINE_CYCLES - 1",
     ),
-    Mutant("queue", "(head_waits & ~available) == 0", "1'b1"),
+    Mutant("queue", "(waits & ~available) == 0", "1'b1"),
     Mutant("queue", "held && unit_idle", "held"),
     Mutant("token_counters", "give[channel] && !take[channel]", "give[channel]"),
     Mutant("unit_control", "busy ? held : signals", "signals"),

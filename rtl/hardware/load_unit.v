@@ -50,6 +50,7 @@ module load_unit #(
     wire [23:0] word_beat = word[172+:24];  // first in the buffer, bank included
     wire [23:0] word_beat_stride = word[196+:24];  // beats from run to run in the buffer
 
+    wire [CHANNELS-1:0] signals = word_signals[CHANNELS-1:0];
     wire walker_ready;
 
     burst_walker #(.BEAT_BYTES(BEAT_BYTES)) walker (
@@ -108,7 +109,7 @@ module load_unit #(
     always @(posedge clk) begin
         if (start)
             tickets[tail] <= {word_runs, word_run_beats, word_beat, word_beat_stride, word_buffer,
-                              word_signals, word_ends};
+                              signals, word_ends};
         if (rst) begin
             head <= {LOG{1'b0}};
             tail <= {LOG{1'b0}};

@@ -46,6 +46,7 @@ module queue #(
     wire [18:0] head_waits = head[5+:19];  // channels that it takes a token from, by their number
 
     wire      is_end = head_kind == END;
+    wire [CHANNELS-1:0] waits = head_waits[CHANNELS-1:0];
 
     always @(posedge clk) begin
         if (write) memory[write_address] <= write_word;
@@ -70,8 +71,8 @@ module queue #(
     assign primed = count == 3'd4;
     assign halted = run && count != 3'd0 && is_end;
 
-    assign start = run && count != 3'd0 && !is_end && unit_idle && (head_waits & ~available) == 0;
-    assign take = start ? head_waits : {CHANNELS{1'b0}};
+    assign start = run && count != 3'd0 && !is_end && unit_idle && (waits & ~available) == 0;
+    assign take = start ? waits : {CHANNELS{1'b0}};
 
     // An instruction may be several words: the first is marked in bit 3, the last in bit 4.
     reg held;

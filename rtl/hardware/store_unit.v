@@ -67,6 +67,7 @@ module store_unit #(
     wire [23:0] word_chunk_stride = word[232+:24];  // beats from one contiguous part to the next; store only
 
     wire is_sync = word_kind == SYNC;
+    wire [CHANNELS-1:0] signals = word_signals[CHANNELS-1:0];
 
     // Addresses.
     wire transfer = start && !is_sync;
@@ -239,7 +240,7 @@ module store_unit #(
 
     always @(posedge clk) begin
         if (burst_done) burst_ending[burst_tail] <= ends;
-        if (start) tickets[tail_ticket] <= {now + SYNC_DELAY, is_sync, word_signals, word_ends};
+        if (start) tickets[tail_ticket] <= {now + SYNC_DELAY, is_sync, signals, word_ends};
         if (rst) begin
             burst_head <= {LOG{1'b0}};
             burst_tail <= {LOG{1'b0}};
