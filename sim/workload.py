@@ -116,6 +116,8 @@ class Product:
         """Elements of the reduction among which N:M groups are formed: k, per kernel tap."""
         if self.convolution is None or self.stage is Stage.WU:
             return self.k
+        if self.convolution.transposed and self.stage is Stage.FF:
+            return self.k  # its taps are among what it makes
         return self.k // (self.convolution.kernel[0] * self.convolution.kernel[1])
 
     @property

@@ -82,10 +82,6 @@ LANGUAGE: tuple[Case, ...] = (
                 "DebertaV2ForMaskedLM", "DebertaV2Config", num_hidden_layers=2,
                 relative_attention=True, pos_att_type="p2c|c2p",
             ),
-            "longformer": _named(
-                "LongformerForMaskedLM", "LongformerConfig", 1024, num_hidden_layers=2
-            ),
-            "big-bird": _named("BigBirdForMaskedLM", "BigBirdConfig", 1024, num_hidden_layers=2),
         },
     ),
     *(
@@ -111,6 +107,10 @@ LANGUAGE: tuple[Case, ...] = (
                 d_model=64, d_ff=128, d_kv=16, num_layers=2, num_heads=4, num_experts=4,
                 vocab_size=128, decoder_start_token_id=0,
             ),
+            "longformer": _named(
+                "LongformerForMaskedLM", "LongformerConfig", 1024, num_hidden_layers=2
+            ),
+            "big-bird": _named("BigBirdForMaskedLM", "BigBirdConfig", 1024, num_hidden_layers=2),
             "xlstm": _causal("xLSTM", hidden_size=128, num_heads=4, vocab_size=128),
         },
         counter="cpu",

@@ -189,10 +189,13 @@ def _convolve(
         right = replace(right, pattern=product.pattern)
     elif product.sparse_operand == "left":
         left = replace(left, pattern=product.pattern, compressed="channels")
+    # PyTorch counts a transposed convolution's taps among what it makes: k, (n, taps).
+    made = product.stage is Stage.FF and conv.transposed
+    channels, columns = (product.k, product.n // taps) if made else (product.k // taps, product.n)
     return Problem(
         pixels,
-        Axis(product.k // taps, taps),
-        Axis(product.n),
+        Axis(channels, taps),
+        Axis(columns),
         product.batch,
         left,
         right,
@@ -245,7 +248,8 @@ def _scattered(product: Product) -> list[Problem]:
 def _weight_gradient(product: Product) -> list[Problem]:
     """WU of a convolution: the reduction runs over pixels, the outputs over channels and taps.
 
-    Only the output gradient can be compressed: a window's pixels are shared between taps.
+    Only what is not read in windows can be compressed: a window's pixels are shared between taps.
+    A transposed convolution reads its output gradient in windows, others their input.
     """
     conv = product.convolution
     assert conv is not None
@@ -254,6 +258,11 @@ def _weight_gradient(product: Product) -> list[Problem]:
     if conv.transposed:
         (height, width), source = conv.in_size, conv.out_size
     window_channels, plain_channels = product.m // taps, product.n
+    windowed, plain, sparse = product.left, product.right, product.sparse_operand
+    if conv.transposed:
+        window_channels, plain_channels = product.n // taps, product.m
+        windowed, plain = plain, windowed
+        sparse = {"left": "right", "right": "left"}.get(sparse, "")
     variants: list[Problem] = []
     for rows in _row_tiles(height):
         pixels = Axis(conv.images * (height // rows), rows * width)
@@ -264,12 +273,12 @@ def _weight_gradient(product: Product) -> list[Problem]:
                 pixels,
                 Axis(plain_channels),
                 product.batch,
-                Region("k", "m", window * source[1], role=product.left.role),
-                Region("k", "n", pixels.unit, product.pattern, "pixels", product.right.role),
+                Region("k", "m", window * source[1], role=windowed.role),
+                Region("k", "n", pixels.unit, product.pattern, "pixels", plain.role),
                 Region("m", "n", taps),
                 (pixels.unit,),
                 product.pattern,
-                product.sparse_operand,
+                sparse,
             )
         )
     return variants

@@ -219,8 +219,11 @@ def _why_dense(product: Product, side: str, m: int) -> str:
         return f"groups of {m} are more than the machine's {MAX_M}"
     if channels < m:
         return f"reduction has {channels} channels, fewer than {m}"
-    if side == "left" and product.stage is Stage.WU and product.convolution is not None:
-        return "a window's activations are shared between taps and stay dense"
+    convolution = product.convolution
+    if product.stage is not Stage.WU or convolution is None:
+        return ""
+    if side == ("right" if convolution.transposed else "left"):
+        return "a window's values are shared between taps and stay dense"
     return ""
 
 

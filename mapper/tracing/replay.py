@@ -115,7 +115,13 @@ class Replay:
                 raise UnknownValueError(f"tensor {index}")
             if tensor.elements > MOST_ELEMENTS:
                 raise UnknownValueError(f"tensor {index} with {tensor.elements} elements")
-            self._replay(self._ops[tensor.producer], index)
+            try:
+                self._replay(self._ops[tensor.producer], index)
+            except UnknownValueError:
+                if tensor.dtype != "bool" or tensor.elements < 2:
+                    raise
+                self.used.add("selected-share")
+                self.known[index] = spread(tensor.shape, self.assumptions.selected_share)
         if index in self._by_assumption:
             self.used.add(self._by_assumption[index])
         return self.known[index]

@@ -198,7 +198,13 @@ def _run_in_worker(job: Job) -> RunResult | _Refusal:
 
 
 def _run(job: Job) -> RunResult:
-    workload = _trace(job.model, job.batch, job.input_shape, job.settings.optimizer)
+    workload = _trace(
+        job.model,
+        job.batch,
+        job.input_shape,
+        job.settings.optimizer,
+        job.settings.selected_share,
+    )
     run = simulate_workload(
         workload, job.settings, provenance=provenance(resolve(job.settings), this_command())
     )
@@ -209,9 +215,13 @@ def _run(job: Job) -> RunResult:
 
 @functools.lru_cache(maxsize=1)
 def _trace(
-    model: str, batch: int | None, input_shape: tuple[int, ...] | None, optimizer: str
+    model: str,
+    batch: int | None,
+    input_shape: tuple[int, ...] | None,
+    optimizer: str,
+    selected_share: float,
 ) -> Workload:
-    return find_subject(model, batch, input_shape).workload(optimizer)
+    return find_subject(model, batch, input_shape).workload(optimizer, selected_share)
 
 
 @contextmanager

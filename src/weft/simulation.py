@@ -57,7 +57,8 @@ class Settings:
 
     ``pattern`` is N:M, or a JSON object of layer (name or shell pattern) to N:M. ``skip`` names
     layers that stay dense, as the first and the last do unless ``dense_stem`` and
-    ``dense_classifier`` are off.
+    ``dense_classifier`` are off. ``selected_share`` is the share of a mask that the data decide
+    (detections, routed tokens) of which the trace assumes that it is kept.
     """
 
     recipe: str = "dense"
@@ -67,6 +68,7 @@ class Settings:
     skip: tuple[str, ...] = ()
     dense_stem: bool = True
     dense_classifier: bool = True
+    selected_share: float = 0.5
     machine: MachineSettings = field(default_factory=SatSettings)
 
     @property
@@ -168,9 +170,21 @@ def trace_workload(
     *,
     optimizer: str = "sgd-momentum",
     name: str | None = None,
+    selected_share: float = 0.5,
 ) -> Workload:
     """Trace one training step of a module or builder and lower it."""
-    return lower(tracing.trace_step(model, example_inputs, loss_fn, optimizer=optimizer, name=name))
+    from weft.mapper.tracing.assumptions import Assumptions
+
+    return lower(
+        tracing.trace_step(
+            model,
+            example_inputs,
+            loss_fn,
+            optimizer=optimizer,
+            name=name,
+            assumptions=Assumptions(selected_share),
+        )
+    )
 
 
 def simulate(
@@ -187,6 +201,7 @@ def simulate(
     skip: Sequence[str] = (),
     dense_stem: bool = True,
     dense_classifier: bool = True,
+    selected_share: float = 0.5,
     weights: str | Path | None = None,
     **options: Unpack[MachineOptions],
 ) -> Run:
@@ -205,6 +220,7 @@ def simulate(
         steps: training steps to price; those that are alike are simulated once.
         optimizer: "sgd", "sgd-momentum", "adam" or "adamw".
         skip, dense_stem, dense_classifier: which layers stay dense, as in ``Settings``.
+        selected_share: of a mask that the data decide, the share that is kept, 0 to 1.
         weights: a file of the model's weights, safetensors or a state dict that torch saved; its
             zeros decide the patterns, as with the recipe ``"from-weights"``.
         options: of the machine, as its kind takes them: ``weft.mapper.pricing.settings``.
@@ -220,6 +236,7 @@ def simulate(
         skip=tuple(skip),
         dense_stem=dense_stem,
         dense_classifier=dense_classifier,
+        selected_share=selected_share,
     ).on(hardware, **options)
     if weights is not None:
         settings = dataclasses.replace(
@@ -242,7 +259,12 @@ def simulate_model(
 ) -> Run:
     """As ``simulate``, with its settings in one piece."""
     workload = trace_workload(
-        model, example_inputs, loss_fn, optimizer=settings.optimizer, name=name
+        model,
+        example_inputs,
+        loss_fn,
+        optimizer=settings.optimizer,
+        name=name,
+        selected_share=settings.selected_share,
     )
     if settings.recipe != FROM_WEIGHTS.name:
         return simulate_workload(workload, settings, provenance=provenance)

@@ -37,8 +37,8 @@ class Subject:
     folder: Path | None = None
     ready: bool = False
 
-    def workload(self, optimizer: str) -> Workload:
-        """One traced training step.
+    def workload(self, optimizer: str, selected_share: float = 0.5) -> Workload:
+        """One traced training step; ``selected_share`` as in ``weft.simulation.Settings``.
 
         Raises:
             ValueError: the model cannot be built or traced.
@@ -47,7 +47,9 @@ class Subject:
 
         with guest(self.name, self.folder):
             model = self._real() if self.ready else (self.build,)
-            return trace_workload(*model, optimizer=optimizer, name=self.name)
+            return trace_workload(
+                *model, optimizer=optimizer, name=self.name, selected_share=selected_share
+            )
 
     def simulate_real(
         self, settings: Settings, provenance: dict[str, str], weights: Path | None = None

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import sdpa_backward_flop_count, sdpa_flop_count
 
 from tests.mapper.counting import Build, counted, traced
 from weft.mapper.lowering.lower import lower
+from weft.mapper.scheduling.geometry import problems
 from weft.mapper.tracing.trace import trace
 from weft.sim.workload import Stage
 
@@ -227,6 +228,16 @@ def convolutions(draw: st.DrawFn) -> tuple[Build, bool]:
 def test_any_convolution(case: tuple[Build, bool]) -> None:
     build, grouped = case
     assert traced(build) == counted(build, device="meta", grouped=grouped)
+
+
+@settings(max_examples=40, deadline=None)
+@given(convolutions())
+def test_what_is_scheduled_of_any_convolution_is_all_of_it(case: tuple[Build, bool]) -> None:
+    """Extents and taps of every way to schedule a product multiply to what the counter counts."""
+    for product in lower(trace(case[0])).products:
+        for problem in problems(product):
+            extent = problem.m.elements * problem.n.elements * problem.k.size
+            assert extent * sum(problem.phases) * problem.batch == product.macs_dense
 
 
 @settings(max_examples=15, deadline=None)

@@ -15,6 +15,7 @@ from weft.cli.options import (
     Json,
     Optimizer,
     Out,
+    SelectedShare,
     Steps,
     Without,
     given,
@@ -44,6 +45,7 @@ def compare(
     input: Input = None,  # noqa: A002 - the name of the option
     steps: Steps = 1,
     optimizer: Optimizer = "sgd-momentum",
+    selected_share: SelectedShare = 0.5,
     without: Without = None,
     fusion: Fusion = None,
     memory: Annotated[list[str] | None, typer.Option(help=MEMORY_HELP)] = None,
@@ -61,7 +63,7 @@ def compare(
         tuple(memory or [""]),
         given(without=without, fusion=fusion),
     )
-    base = Settings(steps=steps, optimizer=optimizer)
+    base = Settings(steps=steps, optimizer=optimizer, selected_share=selected_share)
     if out is not None:
         check_folder(out)
     for settings in grid.settings(base):

@@ -20,6 +20,7 @@ __all__ = [
     "Out",
     "PatternOption",
     "Recipe",
+    "SelectedShare",
     "Skip",
     "Steps",
     "Without",
@@ -41,6 +42,10 @@ Batch = Annotated[int | None, typer.Option(help="Samples per step (zoo models)."
 Input = Annotated[str | None, typer.Option(metavar="C,H,W|T", help="Shape of one sample.")]
 Steps = Annotated[int, typer.Option(help="Training steps to price.")]
 Optimizer = Annotated[str, typer.Option(help="sgd, sgd-momentum, adam or adamw.")]
+SelectedShare = Annotated[
+    float,
+    typer.Option(min=0.0, max=1.0, help="Share that is kept of a mask that the data decide."),
+]
 Without = Annotated[
     str | None,
     typer.Option(

@@ -20,6 +20,7 @@ from weft.cli.options import (
     Out,
     PatternOption,
     Recipe,
+    SelectedShare,
     Skip,
     Steps,
     Without,
@@ -62,6 +63,7 @@ def simulate(
     input: Input = None,  # noqa: A002 - the name of the option
     steps: Steps = 1,
     optimizer: Optimizer = "sgd-momentum",
+    selected_share: SelectedShare = 0.5,
     without: Without = None,
     skip: Skip = "",
     dense_stem: Annotated[bool, typer.Option(help="Keep the first layer dense.")] = True,
@@ -132,6 +134,7 @@ def simulate(
         skip=names(skip),
         dense_stem=dense_stem,
         dense_classifier=dense_classifier,
+        selected_share=selected_share,
     ).on(
         hardware,
         **given(
@@ -217,7 +220,9 @@ def _of_model(
     subject = find_subject(model, batch, sample)
     if settings.recipe == "from-weights":
         return subject.simulate_real(settings, known, weights)
-    return simulate_workload(subject.workload(settings.optimizer), settings, provenance=known)
+    return simulate_workload(
+        subject.workload(settings.optimizer, settings.selected_share), settings, provenance=known
+    )
 
 
 def _unexplained(result: RunResult) -> RunResult:
