@@ -11,10 +11,11 @@ from fnmatch import fnmatchcase
 from benchmarks.real_models.case import Case
 from benchmarks.real_models.check import Row, check
 
-__all__ = ["main"]
+__all__ = ["all_cases", "main"]
 
 
-def _all() -> tuple[Case, ...]:
+def all_cases() -> tuple[Case, ...]:
+    """Every model of the table."""
     from benchmarks.real_models.language import LANGUAGE
     from benchmarks.real_models.of_diffusers import DIFFUSERS
     from benchmarks.real_models.of_timm import TIMM
@@ -35,7 +36,7 @@ def _prepare() -> None:
 
 
 def _check(place: int) -> Row:
-    return check(_all()[place])
+    return check(all_cases()[place])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     chosen = [
         place
-        for place, case in enumerate(_all())
+        for place, case in enumerate(all_cases())
         if not given.names
         or any(fnmatchcase(f"{case.library}/{case.name}", f"*{name}") for name in given.names)
     ]
