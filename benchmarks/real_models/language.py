@@ -111,7 +111,10 @@ LANGUAGE: tuple[Case, ...] = (
                 "LongformerForMaskedLM", "LongformerConfig", 1024, num_hidden_layers=2
             ),
             "big-bird": _named("BigBirdForMaskedLM", "BigBirdConfig", 1024, num_hidden_layers=2),
-            "xlstm": _causal("xLSTM", hidden_size=128, num_heads=4, vocab_size=128),
+            "xlstm": _named(
+                "xLSTMForCausalLM", "xLSTMConfig", 32, num_hidden_layers=2, hidden_size=128,
+                num_heads=4, vocab_size=128,
+            ),
         },
         counter="cpu",
     ),
