@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -49,14 +50,22 @@ LINEAR_SETTINGS = {"l40s": FitSettings(training_share=0.93)}
 L40S's give way to its many small ones."""
 
 
-def fit_linear(measured: Measured, gpu: GpuMachine) -> KernelConstants:
+def _lighter(settings: FitSettings, effort: float) -> FitSettings:
+    """A search of ``effort`` times the rows and the polishing."""
+    return replace(settings, rows=max(200, round(effort * settings.rows)),
+                   polish=round(effort * settings.polish))  # fmt: skip
+
+
+def fit_linear(measured: Measured, gpu: GpuMachine, *, effort: float = 1.0) -> KernelConstants:
     """Dense constants from a table of bf16 linear layers."""
-    settings = LINEAR_SETTINGS.get(gpu.name, FitSettings())
+    settings = _lighter(LINEAR_SETTINGS.get(gpu.name, FitSettings()), effort)
     kind = kernel_kind(gpu, "bf16", sparse=False)
     return fit_constants(measured, gpu, kind, settings=settings)
 
 
-def fit_pairs_side(measured: Measured, gpu: GpuMachine, *, sparse: bool) -> KernelConstants:
+def fit_pairs_side(
+    measured: Measured, gpu: GpuMachine, *, sparse: bool, effort: float = 1.0
+) -> KernelConstants:
     """Constants of one side, dense or 2:4, of a paired table.
 
     Starts from the general points and from the linear-layer constants of this GPU or a sibling.
@@ -65,7 +74,8 @@ def fit_pairs_side(measured: Measured, gpu: GpuMachine, *, sparse: bool) -> Kern
     own = constant_sets().get((gpu.name, "cublas"))
     sibling = constant_sets().get((SIBLINGS.get(gpu.name, ""), "cublas"))
     near = [found.constants for found in (own, sibling) if found is not None]
-    return fit_constants(measured, gpu, kind, (*STARTS, *near), ALL, PAIR_SETTINGS)
+    return fit_constants(measured, gpu, kind, (*STARTS, *near), ALL,
+                         _lighter(PAIR_SETTINGS, effort))  # fmt: skip
 
 
 def _set(

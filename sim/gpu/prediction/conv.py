@@ -5,10 +5,19 @@ from __future__ import annotations
 from math import ceil
 
 from weft.sim.gpu.prediction.machine import GpuMachine
+from weft.sim.gpu.prediction.vector import Stream
 from weft.sim.pattern import Pattern
-from weft.sim.workload import Product, Stage
+from weft.sim.workload import Product, Role, Stage
 
-__all__ = ["direct_us", "implicit_sizes", "is_pointwise", "on_cuda_cores", "why_dense"]
+__all__ = [
+    "direct_us",
+    "implicit_sizes",
+    "is_pointwise",
+    "is_turned",
+    "on_cuda_cores",
+    "turned_stream",
+    "why_dense",
+]
 
 CHANNEL_GROUP = 8
 """Tensor cores read channels in groups of 16 bytes: 8 half-precision numbers (NVIDIA cuDNN
@@ -58,6 +67,23 @@ def implicit_sizes(product: Product, gpu: GpuMachine) -> tuple[int, int, int]:
     if k % taps == 0 and channels % CHANNEL_GROUP:
         k = taps * CHANNEL_GROUP * ceil(channels / CHANNEL_GROUP)
     return product.m, product.n, k
+
+
+def turned_stream(product: Product, element_bytes: float) -> Stream:
+    """Turning images from NCHW to the NHWC of tensor-core kernels and back: each activation read
+    and written once more (cuDNN's ``nchwToNhwc`` and ``nhwcToNchw`` kernels; NVIDIA, Deep Learning
+    Performance, convolutional layers, tensor layouts). cuDNN 7 had kernels for NCHW as it is:
+    DeepBench's V100 table leaves no time for turning."""
+    ends = (product.left, product.right, product.output)
+    images = [end.elements for end in ends if end.role is not Role.WEIGHT]
+    return Stream(2.0 * element_bytes * sum(images), 0.0, float(len(images)))
+
+
+def is_turned(product: Product, gpu: GpuMachine, layout: str, dtype: str) -> bool:
+    """Whether a convolution's images must be turned for the tensor cores."""
+    if product.convolution is None or layout != "nchw" or gpu.architecture in CUDNN_7:
+        return False
+    return dtype != "fp32-ieee"
 
 
 def direct_us(product: Product, gpu: GpuMachine, launch_us: float, memory_bytes: float) -> float:

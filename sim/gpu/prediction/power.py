@@ -89,7 +89,7 @@ def _measured_sets() -> dict[str, PowerSet]:
     return found
 
 
-UNCAPPED = ("volta", "ampere")
+UNCAPPED = ("ampere",)
 """Generations whose boards hold their clock at full tensor load: an A100 at its 400 W ran a 16384
 cubed product at 302 of 312 TFLOP/s with the clock locked at 1410 MHz (NVIDIA/cutlass issue 408).
 The A100's tables come from runs of up to a second as well, so what heat costs is in its set."""

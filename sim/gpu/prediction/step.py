@@ -16,7 +16,14 @@ import numpy as np
 from weft.sim.gpu.prediction.attention import AttentionParts, attention_us, find_attention
 from weft.sim.gpu.prediction.attention_rates import DEFAULT_KERNELS
 from weft.sim.gpu.prediction.constants import ConstantSet, load_constants
-from weft.sim.gpu.prediction.conv import direct_us, implicit_sizes, on_cuda_cores, why_dense
+from weft.sim.gpu.prediction.conv import (
+    direct_us,
+    implicit_sizes,
+    is_turned,
+    on_cuda_cores,
+    turned_stream,
+    why_dense,
+)
 from weft.sim.gpu.prediction.fusion import VectorCost, vector_costs
 from weft.sim.gpu.prediction.kernel import KernelKind, KernelTimes, Products, kernel_times
 from weft.sim.gpu.prediction.link import Cluster
@@ -351,6 +358,10 @@ def _product_item(
     elif product.convolution is not None and product.batch > 1:
         direct = direct_us(product, gpu, context.dense.constants.launch_us, moved)
         time_us, ran = (direct, "direct") if direct < time_us else (time_us, ran)
+    if ran == "dense" and is_turned(product, gpu, context.settings.layout, context.settings.dtype):
+        turned = turned_stream(product, context.vector_bytes)
+        time_us += stream_us(turned, gpu, context.dense.constants)
+        moved += turned.memory_bytes
     peak = kind.rate_flop_clk_sm * gpu.sms * gpu.clock_hz
     flop = 2.0 * product.macs_dense
     time_us, energy = context.drawn(time_us, flop, moved, peak, float(times.blocks[row]))

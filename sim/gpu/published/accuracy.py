@@ -135,11 +135,13 @@ def _power(
     }
 
 
-def linear_accuracy(folder: Path, name: str, count: int = 5) -> LinearAccuracy:
-    """Errors of one GPU's table of linear layers."""
+def linear_accuracy(
+    folder: Path, name: str, count: int = 5, *, effort: float = 1.0
+) -> LinearAccuracy:
+    """Errors of one GPU's table of linear layers; ``effort`` of fits, 1: as those that ship."""
     gpu, measured = load_gpu(name), load_linear(folder, name)
     kind, fold = kernel_kind(gpu, "bf16", sparse=False), folds(measured, count)
-    fitted = {at: fit_linear(measured.where(fold != at), gpu) for at in range(count)}
+    fitted = {at: fit_linear(measured.where(fold != at), gpu, effort=effort) for at in range(count)}
     model, training = np.zeros(len(measured)), list[float]()
     for at, constants in fitted.items():
         test, train = measured.where(fold == at), measured.where(fold != at)
@@ -181,7 +183,7 @@ def _pair_folds(pairs: Pairs, count: int) -> tuple[NDArray[np.int64], NDArray[np
     return fold[: len(pairs.dense)], fold[len(pairs.dense) :]
 
 
-def pair_accuracy(folder: Path, name: str, count: int = 5) -> PairAccuracy:
+def pair_accuracy(folder: Path, name: str, count: int = 5, *, effort: float = 1.0) -> PairAccuracy:
     """Errors of one GPU's dense and 2:4 products, both sides of every pair unseen."""
     gpu, pairs = load_gpu(name), load_pairs(folder, name)
 
@@ -189,7 +191,7 @@ def pair_accuracy(folder: Path, name: str, count: int = 5) -> PairAccuracy:
         kind = kernel_kind(gpu, "bf16", sparse=sparse)
 
         def model(train: Measured, test: Measured) -> Array:
-            constants = fit_pairs_side(train, gpu, sparse=sparse)
+            constants = fit_pairs_side(train, gpu, sparse=sparse, effort=effort)
             return predict_measured(test, gpu, constants, replace(kind, weight_copies=1.0))
 
         return model

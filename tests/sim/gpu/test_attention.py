@@ -13,7 +13,7 @@ from weft.sim.gpu.prediction.machine import load_gpu
 from weft.sim.gpu.prediction.power import load_power
 from weft.sim.gpu.prediction.settings import CHECKPOINTS, GpuSettings
 from weft.sim.gpu.prediction.step import PARTS, simulate_step
-from weft.sim.gpu.published.shapes import TransformerShape, transformer
+from weft.sim.gpu.published.shapes import TransformerShape, resnet50, transformer
 
 SHAPE = TransformerShape("small", 4, 1024, 8, 4096, 50000)
 WORKLOAD = transformer(replace(SHAPE, causal=True), 4, 2048)
@@ -103,3 +103,17 @@ def test_a_lower_limit_slows_what_is_power_bound() -> None:
              for n in ("h100-sxm", "h100-96-500w", "h200-sxm")]  # fmt: skip
     assert watts[0] == pytest.approx(watts[1]) == pytest.approx(watts[2])
     assert load_power(load_gpu("a100-sxm")).constants.tensor < 1
+
+
+def test_images_are_turned_for_tf32_and_not_where_kernels_take_them_as_they_are() -> None:
+    images = resnet50(8)
+    as_it_is, turned = (
+        simulate_step(images, "a100-sxm", dtype="tf32", layout=layout).parts_s["products"]
+        for layout in ("nhwc", "nchw")
+    )
+    assert turned > 1.2 * as_it_is
+    old = [simulate_step(images, "v100-sxm", dtype="fp16", layout=layout).time_s
+           for layout in ("nhwc", "nchw")]  # fmt: skip
+    assert old[0] == old[1]
+    with pytest.raises(ValueError, match="layout is 'chwn'; it must be one of nhwc, nchw"):
+        GpuSettings(layout="chwn")
