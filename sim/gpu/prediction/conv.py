@@ -96,7 +96,25 @@ def direct_us(product: Product, gpu: GpuMachine, launch_us: float, memory_bytes:
     return launch_us + 1e6 * max(2.0 * product.macs_dense / rate, memory)
 
 
-def why_dense(product: Product, gpu: GpuMachine) -> str:
+SPARSE_MULTIPLES = {"fp16": (16, 8), "bf16": (16, 8), "int8": (32, 16), "fp8": (32, 16)}
+"""Of which number both sides of the 2:4 operand, and the third size, must be multiples, by type; no
+other type has a kernel (shape constraints of torch.sparse.SparseSemiStructuredTensorCUSPARSELT)."""
+
+
+def _not_taken(product: Product, dtype: str) -> str:
+    """What of a product the library's 2:4 kernels do not take."""
+    if dtype not in SPARSE_MULTIPLES:
+        return f"2:4 products of {dtype} run dense: cuSPARSELt takes {', '.join(SPARSE_MULTIPLES)}"
+    both, third = SPARSE_MULTIPLES[dtype]
+    side = product.m if product.sparse_operand == "left" else product.n
+    other = product.n if product.sparse_operand == "left" else product.m
+    bad = [size for size in (product.k, side) if size % both]
+    if bad:
+        return f"sizes no multiple of {both}"
+    return f"sizes no multiple of {third}" if other % third else ""
+
+
+def why_dense(product: Product, gpu: GpuMachine, dtype: str) -> str:
     """Why a sparse product runs dense on this GPU; empty if it runs 2:4 or is dense anyway."""
     if product.pattern.is_dense or not product.sparse_operand:
         return ""
@@ -106,4 +124,4 @@ def why_dense(product: Product, gpu: GpuMachine) -> str:
         return f"{product.pattern} runs dense: {gpu.name} has tensor cores for 2:4 only"
     if not is_pointwise(product):
         return "2:4 convolutions with kernels above 1x1 run dense: cuSPARSELt has products only"
-    return ""
+    return _not_taken(product, dtype)

@@ -271,16 +271,22 @@ def _products(
     plain: list[int] = []
     sparse: list[int] = []
     found: dict[int, GpuItem] = {}
+    small: dict[str, set[str]] = {}
     for position, item in enumerate(workload.items):
         if not isinstance(item, Product):
             continue
         if position in attention.products:
             found[position] = _attention(position, item, attention, context)
             continue
-        reason = why_dense(item, context.gpu)
-        context.note(reason)
+        reason = why_dense(item, context.gpu, context.settings.dtype)
+        if reason.startswith("sizes"):
+            small.setdefault(reason, set()).add(item.name)
+        else:
+            context.note(reason)
         is_dense = bool(reason) or item.pattern.is_dense or not item.sparse_operand
         (plain if is_dense else sparse).append(position)
+    for reason, names in small.items():
+        context.note(f"2:4 runs dense, {reason}: {_listed(names)}")
     wide, chosen = _wide(workload, plain, context), context.settings.dtype
     whole = _unsplit(workload, plain)
     for positions, is_sparse, dtype, splits in (
@@ -292,6 +298,12 @@ def _products(
         if positions:
             kind = kernel_kind(context.gpu, dtype, sparse=is_sparse, weight_copies=float("inf"))
             found |= _kernels(workload, positions, replace(kind, splits=splits), context, is_sparse)
+    if sparse:
+        kind = kernel_kind(context.gpu, chosen, sparse=False, weight_copies=float("inf"))
+        dense = _kernels(workload, sparse, kind, context, False)
+        slow = {found[at].name for at in sparse if found[at].time_us > dense[at].time_us}
+        if slow:
+            context.note(f"2:4, and dense would be faster: {_listed(slow)}")
     return found
 
 
@@ -305,6 +317,13 @@ def _wide(workload: Workload, positions: Sequence[int], context: StepContext) ->
         if item.stage is Stage.FF and item.right.parameter:
             last = item.name
     return {at for at in positions if last and workload.items[at].name == last}
+
+
+def _listed(names: set[str]) -> str:
+    """Up to eight names, and how many more."""
+    shown = sorted(names)[:8]
+    more = f" and {len(names) - len(shown)} more" if len(names) > len(shown) else ""
+    return ", ".join(shown) + more
 
 
 def _unsplit(workload: Workload, positions: Sequence[int]) -> set[int]:

@@ -203,3 +203,29 @@ def test_communication_is_hidden_at_most_and_at_least(gpus: int, strategy: str) 
 def test_traffic_names_unknown_strategies() -> None:
     with pytest.raises(ValueError, match="strategy is 'pipeline'; it must be one of replicated"):
         traffic_s("pipeline", 1, Cluster(8, 8, 1e9, 1e9))
+
+
+def two_of_four(m: int, k: int, n: int) -> Workload:
+    ends = [Operand(Role.ACTIVATION, m * k), Operand(Role.WEIGHT, k * n, parameter="w"),
+            Operand(Role.ACTIVATION, m * n)]  # fmt: skip
+    product = Product("layer", Stage.FF, "mm", m, k, n, 1, *ends)
+    return Workload("one", 1, (product.with_sparsity("right", Pattern(2, 4)),))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "dtype", "ran", "note"),
+    [
+        ((4096, 4096, 4096), "bf16", "2:4", ""),
+        ((4096, 4096, 4100), "bf16", "dense", "2:4 runs dense, sizes no multiple of 16: layer"),
+        ((4097, 4096, 4096), "bf16", "dense", "2:4 runs dense, sizes no multiple of 8: layer"),
+        ((4096, 4112, 4096), "int8", "dense", "2:4 runs dense, sizes no multiple of 32: layer"),
+        ((4096, 4096, 4096), "tf32", "dense", "2:4 products of tf32 run dense: cuSPARSELt takes"),
+        ((64, 64, 64), "bf16", "2:4", "2:4, and dense would be faster: layer"),
+    ],
+)
+def test_two_of_four_runs_only_where_the_library_takes_it(
+    sizes: tuple[int, int, int], dtype: str, ran: str, note: str
+) -> None:
+    run = simulate_step(two_of_four(*sizes), "a100-sxm", dtype=dtype)
+    assert run.items[0].ran == ran
+    assert not note or any(found.startswith(note) for found in run.notes)
