@@ -90,7 +90,7 @@ class Compression:
         """
         if text == "dense":
             return cls()
-        match = re.fullmatch(r"(\d+):(\d+)(-rowwise)?", text)
+        match = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})(-rowwise)?", text)
         if match is None:
             raise ValueError(f"sparsity {text!r} is not dense, N:M or N:M-rowwise")
         return cls(int(match[1]), int(match[2]), match[3] is not None)

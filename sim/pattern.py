@@ -33,7 +33,7 @@ class Pattern:
         """Read ``"2:8"`` or ``"dense"``."""
         if text == "dense":
             return DENSE
-        match = re.fullmatch(r"(\d+):(\d+)", text)
+        match = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,9})", text)
         if match is None:
             raise ValueError(f"pattern {text!r} is not N:M (for example 2:8) nor 'dense'")
         return cls(int(match[1]), int(match[2]))

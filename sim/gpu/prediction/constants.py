@@ -8,7 +8,6 @@ say so.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
@@ -166,8 +165,8 @@ def parse_constants(table: Mapping[str, object], where: str) -> ConstantSet:
     numbers = cast("dict[str, object]", raw)
     for name, value in numbers.items():
         low, high = BOUNDS[name]
-        good = isinstance(value, int | float) and math.isfinite(value)
-        if not good or not low <= cast("float", value) <= high:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not low <= cast("float", value) <= high:
             raise ValueError(f"{where}: {name} is {value!r}; it must be {low:g} to {high:g}")
     provenance = cast("dict[str, str | int | float]", table.get("provenance") or {})
     return ConstantSet(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from weft.sim.gpu.prediction.rows import read_rows
 from weft.sim.pattern import Pattern
 
 __all__ = [
+    "DTYPE_NAMES",
     "ELEMENT_BYTES",
     "Prediction",
     "ProductTable",
@@ -35,8 +37,9 @@ ELEMENT_BYTES = {"fp16": 2.0, "bf16": 2.0, "tf32": 4.0, "fp32": 4.0, "fp32-ieee"
                  "int8": 1.0}  # fmt: skip
 """Bytes of one input element, by dtype."""
 
-_DTYPE_NAMES = {"float16": "fp16", "half": "fp16", "bfloat16": "bf16", "float32": "fp32",
+DTYPE_NAMES = {"float16": "fp16", "half": "fp16", "bfloat16": "bf16", "float32": "fp32",
                 "float8": "fp8"}  # fmt: skip
+"""Other names of dtypes."""
 
 HARDWARE_PATTERN = Pattern(2, 4)
 """The one pattern that sparse tensor cores accelerate."""
@@ -226,6 +229,10 @@ def predict(
     return Prediction(**parts, watts=power.watts, notes=tuple(notes))
 
 
+_WHOLE = re.compile(r"[0-9]{1,20}(\.0*)?")
+"""A size: digits, perhaps with a point behind them as spreadsheets write it."""
+
+
 def _cells(rows: list[dict[str, str]], name: str, default: str | None) -> list[str]:
     return [(row.get(name) or default or "").strip() for row in rows]
 
@@ -233,12 +240,11 @@ def _cells(rows: list[dict[str, str]], name: str, default: str | None) -> list[s
 def _numbers(cells: list[str], name: str, source: Path) -> Array:
     values = np.zeros(len(cells))
     for row, cell in enumerate(cells):
-        try:
-            values[row] = float(cell)
-        except ValueError:
+        if not _WHOLE.fullmatch(cell):
             raise ValueError(
-                f"{source} line {row + 2}: {name} is {cell!r}; it must be a whole number"
-            ) from None
+                f"{source} line {row + 2}: {name} is {cell!r}; it must be a whole number, 1 to 2^40"
+            )
+        values[row] = float(cell)
     return values
 
 
@@ -261,7 +267,7 @@ def table_of(rows: list[dict[str, str]], source: Path) -> ProductTable:
                          "needed: m,n,k[,batch,dtype,sparsity]")  # fmt: skip
     m, n, k = (_numbers(_cells(rows, name, None), name, source) for name in ("m", "n", "k"))
     batch = _numbers(_cells(rows, "batch", "1"), "batch", source)
-    dtype = [_DTYPE_NAMES.get(cell, cell) for cell in _cells(rows, "dtype", "bf16")]
+    dtype = [DTYPE_NAMES.get(cell, cell) for cell in _cells(rows, "dtype", "bf16")]
     try:
         return ProductTable.of(m, n, k, batch, dtype, _cells(rows, "sparsity", "dense"))
     except ValueError as error:

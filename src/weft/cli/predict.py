@@ -15,12 +15,14 @@ import typer
 from weft.cli.options import Constants, Hardware, subcommand
 from weft.cli.output import write_text
 from weft.mapper.pricing.settings import GpuSettings, IdealSettings, machine_settings
+from weft.mapper.topology.table import MAX_ELEMENTS
 
 __all__ = ["ProductRow", "app", "predict_table", "read_products"]
 
 app = subcommand()
 
-_COLUMNS = ("m", "n", "k", "batch", "dtype", "sparsity")
+MAX_SIZE = 1 << 40
+"""Of m, n, k and batch, as on GPUs."""
 
 
 @app.command()
@@ -67,15 +69,30 @@ def read_products(path: Path) -> tuple[list[str], list[dict[str, str]]]:
 
 def parse_row(path: Path, line: int, row: dict[str, str]) -> ProductRow:
     """One row as numbers; ``line`` is its line in the file."""
+    from weft.sim.gpu.prediction.predict import DTYPE_NAMES, ELEMENT_BYTES
+
     sizes: dict[str, int] = {}
     for name in ("m", "n", "k", "batch"):
         text = (row.get(name) or ("1" if name == "batch" else "")).strip()
-        if not text.isdigit() or int(text) < 1:
+        if not (text.isascii() and text.isdecimal() and 1 <= int(text[:20]) <= MAX_SIZE):
             raise ValueError(
-                f"{path} line {line}: {name} is {text!r}; it must be a positive number"
+                f"{path} line {line}: {name} is {text!r}; it must be a whole number, 1 to 2^40"
             )
         sizes[name] = int(text)
-    return ProductRow(**sizes, sparsity=(row.get("sparsity") or "dense").strip())
+    dtype = (row.get("dtype") or "fp16").strip()
+    if DTYPE_NAMES.get(dtype, dtype) not in ELEMENT_BYTES:
+        allowed = ", ".join(ELEMENT_BYTES)
+        raise ValueError(f"{path} line {line}: dtype is {dtype!r}; it must be one of {allowed}")
+    sparsity = (row.get("sparsity") or "dense").strip()
+    largest = sizes["batch"] * max(
+        sizes["m"] * sizes["k"], sizes["k"] * sizes["n"], sizes["m"] * sizes["n"]
+    )
+    if largest > MAX_ELEMENTS:
+        raise ValueError(
+            f"{path} line {line}: m, n, k, batch make an operand of {largest} elements; at most "
+            "2^53 are allowed"
+        )
+    return ProductRow(**sizes, sparsity=sparsity)
 
 
 def predict_table(path: Path, hardware: str, out: Path | None, constants: str = "") -> None:
