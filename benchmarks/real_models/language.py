@@ -72,16 +72,11 @@ LANGUAGE: tuple[Case, ...] = (
             "mamba": _causal("Mamba"),
             "mamba2": _causal("Mamba2"),
             "rwkv": _causal("Rwkv", attention_hidden_size=768, hidden_size=768),
-            "t5": _named("T5ForConditionalGeneration", "T5Config", num_layers=2),
-            "bart": _named(
-                "BartForConditionalGeneration", "BartConfig", encoder_layers=2, decoder_layers=2
+            "t5": _named(
+                "T5ForConditionalGeneration", "T5Config", num_layers=2, decoder_start_token_id=0
             ),
             "bert": _named("BertForMaskedLM", "BertConfig", num_hidden_layers=2),
             "roberta": _named("RobertaForMaskedLM", "RobertaConfig", num_hidden_layers=2),
-            "deberta": _named(
-                "DebertaV2ForMaskedLM", "DebertaV2Config", num_hidden_layers=2,
-                relative_attention=True, pos_att_type="p2c|c2p",
-            ),
         },
     ),
     *(
@@ -111,6 +106,13 @@ LANGUAGE: tuple[Case, ...] = (
                 "LongformerForMaskedLM", "LongformerConfig", 1024, num_hidden_layers=2
             ),
             "big-bird": _named("BigBirdForMaskedLM", "BigBirdConfig", 1024, num_hidden_layers=2),
+            "bart": _named(
+                "BartForConditionalGeneration", "BartConfig", encoder_layers=2, decoder_layers=2
+            ),
+            "deberta": _named(
+                "DebertaV2ForMaskedLM", "DebertaV2Config", num_hidden_layers=2,
+                relative_attention=True, pos_att_type="p2c|c2p",
+            ),
             "xlstm": _named(
                 "xLSTMForCausalLM", "xLSTMConfig", 32, num_hidden_layers=2, hidden_size=128,
                 num_heads=4, vocab_size=128,

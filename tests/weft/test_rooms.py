@@ -25,6 +25,7 @@ WITHOUT_A_README = {
 }
 LINES = 400
 ONE_SUBJECT = {
+    "src/weft/simulation.py": "the public way from a model to a run",
     "mapper/placement/place.py": "the addresses of one step, tensor by tensor",
     "models/training/run.py": "one run: start, steps, checkpoints, resuming",
     "rtl/cosimulation/assemble.py": "the instruction word of every queue",
