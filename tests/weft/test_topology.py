@@ -15,6 +15,7 @@ from torch import nn
 
 from weft.mapper.topology.table import Layer, Topology, read_topology
 from weft.mapper.topology.workload import topology_workload
+from weft.mapper.topology.writing import topology_text
 from weft.sim.pattern import DENSE, Pattern
 from weft.sim.workload import MaskWork, Operand, Product, Role, Stage, UpdateOp, Workload
 from weft.simulation import Settings, simulate_topology, trace_workload
@@ -289,6 +290,25 @@ def test_settings_that_do_not_fit(
     net = read(f"{MATRIX}\na, 64, 64, 64, 2:4,\n", tmp_path)
     with pytest.raises(ValueError, match=message):
         simulate_topology(net, chosen, images=images)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_what_is_exported_is_read_back(training: bool, tmp_path: Path) -> None:
+    """Every product again, its multiply-accumulates with it, batches of an attention too."""
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=2, dilation=2),
+        nn.Conv2d(8, 8, 3, stride=2, groups=4),
+        nn.Flatten(2),
+        nn.TransformerEncoderLayer(36, 4, 16, batch_first=True),
+    )
+    workload = trace_workload(model, torch.empty(2, 3, 14, 14))
+    net = read(topology_text(workload, training=training), tmp_path)
+    chosen = [p for p in workload.products if training or p.stage is Stage.FF]
+    assert [(x.m, x.k, x.n, x.batch) for x in net.layers] == [
+        (p.m, p.k, p.n, p.batch) for p in chosen
+    ]
+    again = topology_workload(net).products
+    assert sum(p.macs_dense for p in again) == sum(p.macs_dense for p in chosen)
 
 
 def weft(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
