@@ -20,15 +20,17 @@ __all__ = ["FORMATS", "app"]
 
 FORMATS = ("chakra", "scalesim")
 
+Format = Annotated[
+    str, typer.Option(help="chakra: a trace per GPU; scalesim: a table of products.")
+]
+
 app = subcommand()
 
 
 @app.command()
 def export(
     model: Annotated[str, typer.Argument(help="As for simulate.")],
-    format: Annotated[
-        str, typer.Option(help="chakra: a trace per GPU; scalesim: a table of products.")
-    ] = "chakra",
+    format: Format = "chakra",  # noqa: A002 - the name of the option
     hardware: Annotated[str, typer.Option(help="A GPU of `weft hardware`.")] = "h100-sxm",
     gpus: Annotated[int, typer.Option(help="GPUs; --batch is that of a data rank.")] = 1,
     tensor: Annotated[int, typer.Option(help="GPUs that share every layer.")] = 1,
