@@ -189,7 +189,12 @@ def _start(settings: TrainSettings, data: ImageData | TextData) -> tuple[_State,
 def _patterns(settings: TrainSettings) -> str | Mapping[str, str]:
     if settings.recipe == "dense":
         return "1:2"
-    return json.loads(settings.pattern) if settings.pattern.startswith("{") else settings.pattern
+    if not settings.pattern.startswith("{"):
+        return settings.pattern
+    try:
+        return json.loads(settings.pattern)
+    except ValueError as error:
+        raise ValueError(f"pattern is no JSON object of layer to N:M: {error}") from None
 
 
 def _optimizer(settings: TrainSettings, model: nn.Module) -> torch.optim.Optimizer:

@@ -10,6 +10,10 @@ __all__ = ["TrainSettings"]
 _OPTIMIZERS = ("sgd", "sgd-momentum", "adam", "adamw")
 
 
+_MOST = 10**9
+"""Of steps and samples: what is more is a slip of the finger."""
+
+
 @dataclass(frozen=True)
 class TrainSettings:
     """A training run.
@@ -59,8 +63,10 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+            if not 1 <= getattr(self, name) <= _MOST:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}; it must be at least 1, at most {_MOST}"
+                )
         for name in ("seed", "evaluate_every", "threads"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 0")

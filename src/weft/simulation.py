@@ -51,6 +51,10 @@ __all__ = [
 ]
 
 
+MAX_STEPS = 10_000_000
+"""Of a run: a recipe is asked about each of them."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """How to train, and on what ``machine``.
@@ -390,8 +394,8 @@ def resolve(settings: Settings) -> PricedMachine:
     Raises:
         ValueError: a name that is unknown or a value out of range.
     """
-    if settings.steps < 1:
-        raise ValueError(f"steps is {settings.steps}; it must be at least 1")
+    if not 1 <= settings.steps <= MAX_STEPS:
+        raise ValueError(f"steps is {settings.steps}; it must be at least 1, at most {MAX_STEPS}")
     machine = find_machine(settings.machine)
     machine.check()
     if settings.recipe != FROM_WEIGHTS.name:

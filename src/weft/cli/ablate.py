@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from weft.cli.options import Batch, Hardware, Input, Json, PatternOption, Recipe, shape, subcommand
-from weft.cli.output import console, write_json
+from weft.cli.output import check_file, console, write_json
 from weft.mapper.scheduling.switches import feature_names
 from weft.mapper.sparsity.patterns import pattern_setting
 from weft.reports.terminal import ablation_table
@@ -30,6 +30,7 @@ def ablate(
     json: Json = None,
 ) -> None:
     """Turn off SAT's features one by one, and tell what each is worth."""
+    check_file(json)
     settings = Settings(recipe=recipe, pattern=pattern_setting(pattern))
     features = feature_names()
     variants = {name: settings.on(hardware, without=name) for name in ("", *features)}

@@ -22,7 +22,7 @@ from weft.cli.options import (
     shape,
     subcommand,
 )
-from weft.cli.output import check_folder, console, tell, write_json
+from weft.cli.output import check_file, check_folder, console, tell, write_json
 from weft.grid import Grid, run_grid
 from weft.mapper.sparsity.patterns import pattern_setting
 from weft.reports.accuracy import read_accuracy
@@ -64,6 +64,7 @@ def compare(
         given(without=without, fusion=fusion),
     )
     base = Settings(steps=steps, optimizer=optimizer, selected_share=selected_share)
+    check_file(json)
     if out is not None:
         check_folder(out)
     for settings in grid.settings(base):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OutputError",
+    "check_file",
     "check_folder",
     "console",
     "silence_stdout",
@@ -95,6 +96,21 @@ def check_folder(folder: Path) -> None:
         parent = parent.parent
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         raise OutputError(f"--out {folder}: {parent} is not writable")
+
+
+def check_file(target: str | None) -> None:
+    """Find out before the work whether a file ``target`` (``-``: stdout) can be written.
+
+    Raises:
+        OutputError: it is a folder, or its folder does not exist or is not writable.
+    """
+    if target is None or target == "-":
+        return
+    path = Path(target)
+    if path.is_dir():
+        raise OutputError(f"cannot write {target}: it is a folder")
+    if not path.parent.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"cannot write {target}: {path.parent} is no folder that can be written")
 
 
 def tell(line: str) -> None:

@@ -29,7 +29,7 @@ from weft.cli.options import (
     shape,
     subcommand,
 )
-from weft.cli.output import check_folder, console, tell, write_json
+from weft.cli.output import check_file, check_folder, console, tell, write_json
 from weft.mapper.sparsity.patterns import pattern_setting
 from weft.mapper.topology.table import is_topology, read_topology
 from weft.provenance import provenance, this_command
@@ -161,6 +161,7 @@ def simulate(
     if weights is not None:
         chosen = recipe_of(weights, settings.recipe, settings.pattern)
         settings = dataclasses.replace(settings, recipe=chosen)
+    check_file(json)
     if out is not None:
         check_folder(out)
     if window:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from weft.cli.options import Hardware, Json, Optimizer, Out, PatternOption, Skip, names, subcommand
-from weft.cli.output import check_folder, console, tell, write_json
+from weft.cli.output import check_file, check_folder, console, tell, write_json
 from weft.mapper.sparsity.patterns import pattern_setting
 from weft.models.training.settings import TrainSettings
 
@@ -145,6 +145,8 @@ def run_train(
     """
     if seeds < 1:
         raise ValueError(f"seeds is {seeds}; it must be at least 1")
+    _check_device(settings.device)
+    check_file(json_target)
     if out is not None:
         check_folder(out)
     with _warnings_in_one_line(), _progress(settings.steps * seeds * len(recipes)) as on_step:
@@ -161,6 +163,20 @@ def run_train(
         _show(settings, trained, hardware)
     if out is not None:
         tell(f"logs, checkpoints and curves: {out}")
+
+
+def _check_device(device: str) -> None:
+    """Refuse a device that PyTorch does not have here."""
+    kind, _, number = device.partition(":")
+    if device == "cpu":
+        return
+    if kind != "cuda" or (number and not number.isdecimal()):
+        raise ValueError(f"device is {device!r}; it must be cpu, cuda or cuda:N")
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if int(number or 0) >= count:
+        raise ValueError(f"device is {device!r}; PyTorch finds {count} CUDA devices here")
 
 
 @contextmanager
