@@ -13,7 +13,7 @@ Left to the caller: emitting the pairs, and timing the whole program with and wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,12 +60,17 @@ class Pairing:
     open_cycles: int = 0
 
 
-def feasible_pairs(items: Sequence[Item], groups: Sequence[Group]) -> list[Pair]:
-    """Every product and stream of which the earlier can be put off to the place of the later."""
+def feasible_pairs(
+    items: Sequence[Item], groups: Sequence[Group], among: Container[int] | None = None
+) -> list[Pair]:
+    """Every product and stream of which the earlier can be put off to the place of the later.
+
+    Only the places ``among`` are paired, by default all; there are products times streams of pairs.
+    """
     until = _latest_places(items, groups)
-    heads = [items[group.head] for group in groups]
-    products = [place for place, head in enumerate(heads) if isinstance(head, Product)]
-    streams = [place for place, head in enumerate(heads) if not isinstance(head, Product)]
+    places = [place for place in range(len(groups)) if among is None or place in among]
+    products = [place for place in places if isinstance(items[groups[place].head], Product)]
+    streams = [place for place in places if not isinstance(items[groups[place].head], Product)]
     return [
         (product, stream)
         for stream in streams

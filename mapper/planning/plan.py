@@ -118,11 +118,8 @@ def _pairs(builder: Bodies, groups: Sequence[Group]) -> Pairing | None:
     bodies = [builder.group(group, gated=False).nodes for group in groups]
     alone = [builder.cycles(body) for body in bodies]
     least = LEAST_SHARE * sum(alone)
-    pairs = [
-        pair
-        for pair in feasible_pairs(builder.items, groups)
-        if min(alone[pair[0]], alone[pair[1]]) > least
-    ]
+    long = {place for place, cycles in enumerate(alone) if cycles > least}
+    pairs = feasible_pairs(builder.items, groups, long)
     found = best_pairs(pairs, lambda pair: builder.saving(bodies[pair[0]], bodies[pair[1]]))
     return replace(found, open_cycles=sum(builder.extra(group) for group in groups))
 

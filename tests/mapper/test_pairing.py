@@ -102,6 +102,18 @@ def test_any_set_of_feasible_pairs_keeps_every_dependency(step: Workload, random
             assert place[source] < place[reader] or same_group or reader not in partner
 
 
+@given(steps(), st.sets(st.integers(0, 8)))
+@QUIET
+def test_pairs_among_some_places_are_those_of_all_that_lie_there(
+    step: Workload, among: set[int]
+) -> None:
+    groups = group_items(step)
+    everywhere = feasible_pairs(step.items, groups)
+    assert feasible_pairs(step.items, groups, among) == [
+        pair for pair in everywhere if among.issuperset(pair)
+    ]
+
+
 def counted(body: Sequence[Node], machine: Machine) -> object:
     return ActionCounter(machine).body(tuple(body))
 
