@@ -8,6 +8,8 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -137,7 +139,7 @@ _Advance = Callable[[Job, RunResult], RunResult]
 def _run_in_pool(jobs: Sequence[Job], workers: int, advance: _Advance) -> list[RunResult]:
     # A fresh interpreter each: forking one that has started threads may hang.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_leave_interrupts_to_the_parent)
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin_worker)
     try:
         futures = {pool.submit(_run_in_worker, job): job for job in jobs}
         done: dict[Future[RunResult | _Refusal], RunResult] = {}
@@ -178,9 +180,26 @@ def _end(*_: object) -> None:
     raise _Ended
 
 
-def _leave_interrupts_to_the_parent() -> None:
-    """Ctrl-C reaches all processes of a terminal; only the parent's order to end counts here."""
+_GRACE_S = 5.0
+"""What a worker without a parent gets to unwind its run, so that nothing half-written stays."""
+
+
+def _begin_worker() -> None:
+    """Ctrl-C reaches all processes of a terminal; only the parent's order, or death, counts here.
+
+    A worker that waits for work would not see the parent die: its siblings hold the queue open.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE_S)
+    os._exit(1)
 
 
 def _run_in_worker(job: Job) -> RunResult | _Refusal:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import signal
 import subprocess
 import sys
@@ -93,3 +94,58 @@ def test_an_interruption_keeps_what_is_done(tmp_path: Path) -> None:
     assert read_run(done.parent).recipe == "dense"
     assert len(list((tmp_path / "grid").glob("*/run.json"))) < 6  # the rest was not waited for
     assert not [path for path in (tmp_path / "grid").iterdir() if path.name.startswith(".")]
+
+
+def children_of(process: int) -> list[int]:
+    """Processes that it started and that still run; Linux tells."""
+    return [
+        int(child)
+        for task in Path(f"/proc/{process}/task").iterdir()
+        for child in (task / "children").read_text().split()
+    ]
+
+
+def is_alive(process: int) -> bool:
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+@pytest.mark.parametrize("models", [("mlp", "gpt2-xl"), ("slow.py:m",)])
+def test_a_client_killed_at_once_leaves_no_process_and_no_half_file(
+    tmp_path: Path, models: tuple[str, ...]
+) -> None:
+    """Also where the workers are deep in a user's code, which gets a moment and no more."""
+    (tmp_path / "slow.py").write_text(
+        "import time\nfrom pathlib import Path\n"
+        "def m():\n Path('started').touch()\n time.sleep(600)\n"
+    )
+    command = [sys.executable, "-m", "weft", "compare", *models, "--jobs", "2"]
+    command += ["--recipe", "bdwp", "srste", "--pattern", "2:8", "--out", "grid"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=tmp_path
+    )
+    done = tmp_path / "grid" / "mlp-dense-sat-vcu1525" / "run.json"
+    deadline = time.monotonic() + 120
+    while not (done.exists() or (tmp_path / "started").exists()):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    children = children_of(process.pid)
+    assert len(children) >= 2  # else the test shows nothing
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 60
+    try:
+        while any(map(is_alive, children)):
+            assert time.monotonic() < deadline, "workers outlive a client that was killed"
+            time.sleep(0.1)
+    finally:
+        for child in filter(is_alive, children):
+            os.kill(child, signal.SIGKILL)
+    runs = list((tmp_path / "grid").glob("*")) if (tmp_path / "grid").exists() else []
+    assert not [run for run in runs if run.name.startswith(".")]
+    assert all(read_run(run).model for run in runs)
