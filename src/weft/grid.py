@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, cast
 from weft.faults import is_users_mistake
 from weft.mapper.pricing.settings import MachineOptions, SatSettings, takes
 from weft.mapper.sparsity.patterns import pattern_label
+from weft.mapper.topology.table import is_topology, read_topology
 from weft.provenance import provenance, this_command
 from weft.sim.results import RunResult
-from weft.simulation import Settings, resolve, simulate_workload
+from weft.simulation import Settings, resolve, simulate_topology, simulate_workload
 from weft.subject import find_subject
 
 if TYPE_CHECKING:
@@ -35,13 +36,17 @@ __all__ = ["Grid", "Job", "run_grid"]
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a grid. ``folder`` is where it goes, if anywhere."""
+    """One run of a grid. ``folder`` is where it goes, if anywhere.
+
+    Of a topology, ``training`` adds the backward pass and the update.
+    """
 
     model: str
     batch: int | None
     input_shape: tuple[int, ...] | None
     settings: Settings
     folder: Path | None = None
+    training: bool = False
 
     @property
     def name(self) -> str:
@@ -50,7 +55,8 @@ class Job:
         pattern = pattern_label(settings.pattern) if settings.pattern else ""
         machine = settings.machine
         memory = machine.memory if isinstance(machine, SatSettings) else ""
-        parts = (self.model, settings.recipe, pattern, machine.hardware, memory)
+        model = Path(self.model).stem if is_topology(self.model) else self.model
+        parts = (model, settings.recipe, pattern, machine.hardware, memory)
         return "-".join(_safe(part) for part in parts if part)
 
 
@@ -96,10 +102,12 @@ class Grid:
         batch: int | None,
         input_shape: tuple[int, ...] | None,
         out: Path | None,
+        *,
+        training: bool = False,
     ) -> list[Job]:
         """One job per run, model by model; each has a folder of its own below ``out``."""
         jobs = [
-            Job(model, batch, input_shape, settings)
+            Job(model, batch, input_shape, settings, training=training)
             for model in self.models
             for settings in self.settings(base)
         ]
@@ -126,11 +134,22 @@ def run_grid(jobs: Sequence[Job], workers: int = 0) -> list[RunResult]:
     """
     at_once = min(workers or os.cpu_count() or 1, -(-len(jobs) // 2))
     for job in jobs:
-        find_subject(job.model, job.batch, job.input_shape)  # a wrong name is told at once
+        _check_model(job)  # a wrong name is told at once
     with _progress(len(jobs)) as advance:
         if at_once <= 1:
             return [advance(job, _run(job)) for job in jobs]
         return _run_in_pool(jobs, at_once, advance)
+
+
+def _check_model(job: Job) -> None:
+    if not is_topology(job.model):
+        if job.training:
+            raise ValueError("--training is for topology files; models are always trained")
+        find_subject(job.model, job.batch, job.input_shape)
+        return
+    if job.input_shape is not None:
+        raise ValueError("--input is for zoo models; a topology holds its own sizes")
+    read_topology(Path(job.model))
 
 
 _Advance = Callable[[Job, RunResult], RunResult]
@@ -217,16 +236,21 @@ def _run_in_worker(job: Job) -> RunResult | _Refusal:
 
 
 def _run(job: Job) -> RunResult:
-    workload = _trace(
-        job.model,
-        job.batch,
-        job.input_shape,
-        job.settings.optimizer,
-        job.settings.selected_share,
-    )
-    run = simulate_workload(
-        workload, job.settings, provenance=provenance(resolve(job.settings), this_command())
-    )
+    settings = job.settings
+    known = provenance(resolve(settings), this_command())
+    if is_topology(job.model):
+        run = simulate_topology(
+            read_topology(Path(job.model)),
+            settings,
+            images=1 if job.batch is None else job.batch,
+            training=job.training,
+            provenance=known,
+        )
+    else:
+        workload = _trace(
+            job.model, job.batch, job.input_shape, settings.optimizer, settings.selected_share
+        )
+        run = simulate_workload(workload, settings, provenance=known)
     if job.folder is not None:
         run.report(job.folder)
     return run.result

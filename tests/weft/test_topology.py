@@ -325,9 +325,27 @@ def test_command_line(tmp_path: Path) -> None:
     assert data["stages"]["wu"]["macs_dense"] == 2 * 14 * 14 * 288 * 32
 
 
+def test_topologies_are_compared(tmp_path: Path) -> None:
+    """The same figures as one by one, and a folder for each run."""
+    rows = "".join(f"l{i}, 64, 64, 64,\n" for i in range(3))
+    (tmp_path / "net.csv").write_text(f"{MATRIX}\n{rows}")
+    arguments = ["compare", "net.csv", "--recipe", "bdwp", "--pattern", "2:8", "--training"]
+    result = weft(*arguments, "--out", "grid", "--json", "-", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    dense, sparse = json.loads(result.stdout)
+    net = read_topology(tmp_path / "net.csv")
+    for data, settings_ in ((dense, Settings()), (sparse, Settings("bdwp", "2:8"))):
+        alone = simulate_topology(net, settings_, training=True)
+        assert data["total"]["cycles"] == alone.cycles
+    assert sparse["total"]["macs_done"] < dense["total"]["macs_done"]
+    assert len(list((tmp_path / "grid").glob("net-*/run.json"))) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["compare", "bad.csv"], "bad.csv line 2: m is 'x'"),
+        (["compare", "mlp", "--training"], "--training is for topology files"),
         (["simulate", "bad.csv"], "bad.csv line 2: m is 'x'; it must be a positive whole number"),
         (["simulate", "net.csv", "--input", "8"], "--input is for zoo models"),
         (["simulate", "resnet18", "--training"], "--training is for topology files"),

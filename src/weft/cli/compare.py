@@ -50,6 +50,9 @@ def compare(
     fusion: Fusion = None,
     memory: Annotated[list[str] | None, typer.Option(help=MEMORY_HELP)] = None,
     accuracy: Accuracy = None,
+    training: Annotated[
+        bool, typer.Option("--training", help="Of topologies: backward pass and update too.")
+    ] = False,
     jobs: Annotated[int, typer.Option(min=0, help="Runs at a time; 0: one per core.")] = 0,
     out: Out = None,
     json: Json = None,
@@ -71,7 +74,7 @@ def compare(
         resolve(settings)
     trained = [] if accuracy is None else read_accuracy(accuracy)
     try:
-        results = run_grid(grid.jobs(base, batch, shape(input), out), jobs)
+        results = run_grid(grid.jobs(base, batch, shape(input), out, training=training), jobs)
     except KeyboardInterrupt:
         if out is not None:
             tell(f"runs that are done stay below {out}; weft report {out}/*/ merges them")
