@@ -177,13 +177,21 @@ def test_json_into_a_missing_folder_leaves_nothing(model: str, tmp_path: Path) -
 def test_interrupt_leaves_nothing_half_written(model: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
     slow = tmp_path / "slow.py"
-    slow.write_text("import time\ndef build():\n    time.sleep(60)\n")
+    slow.write_text(
+        "import pathlib, time\n"
+        "def build():\n"
+        f"    pathlib.Path({str(tmp_path / 'began')!r}).touch()\n"
+        "    time.sleep(300)\n"
+    )
     process = subprocess.Popen(
         [sys.executable, "-m", "weft", "simulate", f"{slow}:build", "--out", str(out)],
         stderr=subprocess.PIPE,
         text=True,
     )
-    time.sleep(6)
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "began").exists():  # an interrupt during an import may be swallowed
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 2

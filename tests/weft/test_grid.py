@@ -77,8 +77,10 @@ def test_a_worker_that_is_killed_is_told(tmp_path: Path) -> None:
 
 
 def test_an_interruption_keeps_what_is_done(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "weft", "compare", "mlp", "gpt2-xl", "--jobs", "2"]
-    command += ["--recipe", "bdwp", "srste", "--pattern", "2:8", "--out", str(tmp_path / "grid")]
+    (tmp_path / "slow.py").write_text("import time\ndef m(): time.sleep(300)\n")
+    command = [sys.executable, "-m", "weft", "compare", "mlp", f"{tmp_path / 'slow.py'}:m"]
+    command += ["--jobs", "2", "--recipe", "bdwp", "srste", "--pattern", "2:8"]
+    command += ["--out", str(tmp_path / "grid")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     done = tmp_path / "grid" / "mlp-dense-sat-vcu1525" / "run.json"
     deadline = time.monotonic() + 120
